@@ -1,0 +1,348 @@
+"""The command line: arguments, wiring, exit status. Decides nothing about checkpoints.
+
+What is slow to import is imported by the command that needs it: `ckptd --version` and `ckptd status` run in scripts
+and units.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from ckptd import __version__
+from ckptd.cli import output, show
+from ckptd.cli.running import Stopped, run
+from ckptd.core.models import Outcome
+from ckptd.core.units import parse_duration
+from ckptd.core.urls import redact_text
+from ckptd.errors import CkptdError, ConfigError, worst
+from ckptd.service.workplace import Workplace, enter, find_manifest
+
+F = TypeVar("F", bound=Callable[..., Any])
+EPILOG = "Exit status: 0 good, 1 not fetched or not there, 2 usage, 3 integrity, 4 drift, 5 disk, 6 busy."
+
+
+@dataclass(slots=True)
+class Options:
+    """What every command takes."""
+
+    manifest: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def workplace(self, names: Sequence[str]) -> Workplace:
+        """Read manifest and lock. Raises ConfigError."""
+        return enter(find_manifest(self.manifest, os.environ), names)
+
+
+def _common(function: F) -> F:
+    def keep(context: click.Context, parameter: click.Parameter, value: object) -> object:
+        options = context.ensure_object(Options)
+        if value and parameter.name is not None:
+            setattr(options, parameter.name, value)
+        return value
+
+    for option in (
+        click.option("--verbose", is_flag=True, expose_value=False, callback=keep, help="Tell more, and more often."),
+        click.option("--quiet", is_flag=True, expose_value=False, callback=keep, help="Tell only what went wrong."),
+        click.option(
+            "--json", is_flag=True, expose_value=False, callback=keep, help="Print one JSON object to stdout."
+        ),
+        click.option(
+            "--manifest",
+            metavar="PATH",
+            type=click.Path(),
+            expose_value=False,
+            callback=keep,
+            help="The manifest. Otherwise $CKPTD_MANIFEST, ./manifest.toml, /etc/ckptd/manifest.toml.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def _complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    try:
+        workplace = Options(context.params.get("manifest")).workplace(())
+    except CkptdError:
+        return []
+    found = [CompletionItem(each.name, help=each.description) for each in workplace.manifest.checkpoints]
+    found += [
+        CompletionItem(f"@{tag}")
+        for tag in sorted({tag for each in workplace.manifest.checkpoints for tag in each.tags})
+    ]
+    return [each for each in found if each.value.startswith(incomplete)]
+
+
+_names = click.argument("names", nargs=-1, metavar="[NAME | @TAG]...", shell_complete=_complete_names)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+@click.version_option(__version__, prog_name="ckptd", message="%(prog)s %(version)s")
+@_common
+def cli() -> None:
+    """Fetch pretrained checkpoints, prove them, and keep on proving them.
+
+    A manifest names the checkpoints you want; `sync` fetches them and writes a lock with what was proven; `verify`
+    reads every byte again and compares.
+
+    \b
+    Begin with:
+      ckptd demo                  the whole story on this machine, without network
+      ckptd sync                  fetch everything that manifest.toml names
+      ckptd verify                are these still the bytes we locked?
+      ckptd path NAME             the path to put into a config
+
+    Shell completion: eval "$(_CKPTD_COMPLETE=bash_source ckptd)" (or zsh_source, fish_source).
+    """
+
+
+@cli.command(epilog=EPILOG)
+@_names
+@click.option("--locked", is_flag=True, help="Fail (exit 4) where the lock would change.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing, ask nobody.")
+@_common
+@click.pass_obj
+def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) -> int:  # noqa: FBT001
+    """Fetch what is missing, resume what was cut, lock what is new.
+
+    \b
+    ckptd sync                    everything in the manifest
+    ckptd sync @simple resnet50   what carries a tag, and one by name
+    ckptd sync --locked           in CI: only what the lock already names
+    """
+    from ckptd.service import sync as service  # noqa: PLC0415
+    from ckptd.store import inventory  # noqa: PLC0415
+
+    begun = time.monotonic()
+    workplace = options.workplace(names)
+    tasks = service.plan(workplace, inventory.records(workplace.places))
+    if dry_run:
+        return _dry_run(options, workplace, tasks, locked=locked)
+    with show.watching("sync", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
+        outcomes = run(service.run(workplace, tasks, emit, locked=locked))
+    _note_unpack(workplace)
+    return _finish(options, "sync", outcomes, begun)
+
+
+def _dry_run(options: Options, workplace: Workplace, tasks: list[Any], *, locked: bool) -> int:
+    from ckptd.service import sync as service  # noqa: PLC0415
+
+    found = []
+    for task in tasks:
+        outcome = service.settle_without_work(task, workplace.places, locked=locked)
+        found.append(outcome or service.pending(task, workplace.places))
+    status = worst({outcome.exit_status for outcome in found})
+    if options.json:
+        plans = {task.checkpoint.name: service.describe(task) for task in tasks}
+        output.say([output.json_object("sync", status, found, dry_run=True, plan=plans)])
+    elif not options.quiet:
+        output.say(f"{task.checkpoint.name}: {service.describe(task)}" for task in tasks)
+    for outcome in found:
+        if outcome.error is not None:
+            print(f"ckptd: {outcome.name}: {outcome.error.message}", file=sys.stderr)
+    return status
+
+
+def _note_unpack(workplace: Workplace) -> None:
+    wanting = [checkpoint.name for checkpoint in workplace.selected if checkpoint.unpack]
+    if wanting:
+        print(
+            f"ckptd: note: `unpack = true` has no effect in this version ({len(wanting)} checkpoints): "
+            "the archives are kept as they are",
+            file=sys.stderr,
+        )
+
+
+@cli.command(epilog=EPILOG)
+@click.argument("names", nargs=-1, required=True, metavar="NAME | @TAG...", shell_complete=_complete_names)
+@_common
+@click.pass_obj
+def update(options: Options, names: tuple[str, ...]) -> int:
+    """Accept what the origin serves now: fetch, verify, replace, lock anew, just these.
+
+    This is the only command that changes a locked sha256. Whoever has the old file open keeps the old bytes.
+    """
+    from ckptd.service import sync as service  # noqa: PLC0415
+    from ckptd.store import inventory  # noqa: PLC0415
+
+    begun = time.monotonic()
+    workplace = options.workplace(names)
+    tasks = service.plan(workplace, inventory.records(workplace.places), update=True)
+    with show.watching("update", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
+        outcomes = run(service.run(workplace, tasks, emit, update=True))
+    return _finish(options, "update", outcomes, begun)
+
+
+def _age(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@cli.command(epilog=EPILOG)
+@_names
+@click.option("--sha256", is_flag=True, help="Recompute the recorded SHA-256 even where piece digests would do.")
+@click.option("--older-than", metavar="AGE", callback=_age, help="Only what was not verified for so long, such as 7d.")
+@_common
+@click.pass_obj
+def verify(options: Options, names: tuple[str, ...], sha256: bool, older_than: float | None) -> int:  # noqa: FBT001
+    """Read every locked byte and compare. Touches no network, and leaves the page cache as it was.
+
+    Reads from the disk itself where the filesystem allows it, on all cores; says which stretches of a file are
+    damaged. `ckptd sync NAME` fetches a damaged checkpoint again.
+    """
+    from ckptd.service.verify import Audit  # noqa: PLC0415
+
+    begun = time.monotonic()
+    workplace = options.workplace(names)
+    with show.watching("verify", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
+        outcomes = run(Audit(workplace, emit, sha256=sha256).run(names, older_than=older_than))
+    return _finish(options, "verify", outcomes, begun)
+
+
+@cli.command(epilog=EPILOG)
+@_names
+@_common
+@click.pass_obj
+def status(options: Options, names: tuple[str, ...]) -> int:
+    """Say what is there, how sure we are, when it was last verified. Reads no file bodies."""
+    from ckptd.service import status as service  # noqa: PLC0415
+    from ckptd.ui.summary import StatusRow, status_lines  # noqa: PLC0415
+
+    workplace = options.workplace(names)
+    found = service.standings(workplace)
+    running = service.owner(workplace)
+    if options.json:
+        verified = {each.outcome.name: each.verified_at for each in found}
+        outcomes = [each.outcome for each in found]
+        output.say([output.json_object("status", 0, outcomes, verified_at=verified, running=running)])
+        return 0
+    rows = [
+        StatusRow(
+            each.outcome.name,
+            each.outcome.state,
+            each.outcome.trust or "-",
+            each.outcome.size,
+            service.age(each),
+            each.outcome.path or "",
+            each.note,
+        )
+        for each in found
+    ]
+    output.say(status_lines(rows, show.width()))
+    if running is not None:
+        output.say([f"working on it now: {running}"])
+    return 0
+
+
+@cli.command(epilog=EPILOG)
+@click.argument("name", shell_complete=_complete_names)
+@click.option("--file", "archive", is_flag=True, help="The archive's path, even when it is unpacked.")
+@_common
+@click.pass_obj
+def path(options: Options, name: str, archive: bool) -> int:  # noqa: FBT001
+    """Print the path of a checkpoint, for configs and scripts. Exit 1 when it is not there."""
+    from ckptd.service import status as service  # noqa: PLC0415
+
+    del archive  # without unpacked trees the archive is the path
+    workplace = options.workplace((name,))
+    if len(workplace.selected) != 1:
+        raise ConfigError(f"{name} means {len(workplace.selected)} checkpoints; name one")
+    found = service.usable_path(workplace, workplace.selected[0])
+    if options.json:
+        entry = workplace.lock.entries[workplace.selected[0].name]
+        outcome = Outcome(entry.name, "present", entry.size, entry.sha256, entry.trust, found)
+        output.say([output.json_object("path", 0, [outcome])])
+    else:
+        output.say([found])
+    return 0
+
+
+@cli.command(epilog=EPILOG)
+@click.option("--keep", is_flag=True, help="Leave the folder behind, to look around in it.")
+@_common
+@click.pass_obj
+def demo(options: Options, keep: bool) -> int:  # noqa: FBT001
+    """Show the whole story on this machine, with no network: fetch, kill, resume, drift, a flipped bit."""
+    from ckptd.service.demo import show_all  # noqa: PLC0415
+
+    del options
+    return show_all(keep=keep)
+
+
+def _finish(options: Options, command: str, outcomes: list[Outcome], begun: float) -> int:
+    from ckptd.ui.summary import summarise  # noqa: PLC0415
+
+    status = worst({outcome.exit_status for outcome in outcomes})
+    if options.json:
+        output.say([output.json_object(command, status, outcomes)])
+    elif not options.quiet:
+        output.say(summarise(command, outcomes, time.monotonic() - begun, width=show.width()))
+    return status
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: every way a run can end becomes one exit status, and never a traceback."""
+    sys.exit(_main(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def _main(arguments: list[str]) -> int:
+    options = Options()
+    command = next((word for word in arguments if word in cli.commands), "")
+    try:
+        result = cli.main(arguments, prog_name="ckptd", standalone_mode=False, obj=options)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.UsageError as error:
+        return _failed(options, command, ConfigError(error.format_message(), hint=_usage(error)))
+    except click.Abort:
+        return 130
+    except CkptdError as error:
+        return _failed(options, command, error)
+    except Stopped as stopped:
+        print("ckptd: stopped; what was downloaded is kept, the next run goes on from it", file=sys.stderr)
+        if options.json:
+            output.say([output.json_object(command, stopped.exit_status, [])])
+        return stopped.exit_status
+    except BrokenPipeError:
+        # Whoever read our results has gone; Python would complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001  # the operator gets one line, whatever it is
+        return _failed(options, command, CkptdError(f"internal error: {type(error).__name__}", hint=_details()))
+
+
+def _failed(options: Options, command: str, error: CkptdError) -> int:
+    output.complain(error)
+    if options.json:
+        output.say([output.json_object(command, error.exit_status, [], error=error)])
+    return error.exit_status
+
+
+def _usage(error: click.UsageError) -> str:
+    return f"`{error.ctx.command_path} --help` tells more" if error.ctx is not None else ""
+
+
+def _details() -> str:
+    """Keep the traceback for whoever mends it, without secrets, and say where."""
+    try:
+        fd, name = tempfile.mkstemp(prefix="ckptd-error-", suffix=".txt")
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(f"ckptd {__version__}\n{redact_text(traceback.format_exc())}")
+    except OSError:
+        return "please report it"
+    return f"please report it; the details are in {Path(name)}"

@@ -1,0 +1,67 @@
+"""What goes to stdout: the `--json` object of the contract, or lines for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+from ckptd.core.models import Outcome, Problem
+from ckptd.errors import CkptdError
+
+SCHEMA = 1
+
+
+def json_object(
+    command: str, status: int, outcomes: Sequence[Outcome], *, error: CkptdError | None = None, **more: object
+) -> str:
+    """The one object that `--json` prints."""
+    found: dict[str, object] = {
+        "schema": SCHEMA,
+        "command": command,
+        "exit": status,
+        "checkpoints": [_checkpoint(command, outcome) for outcome in outcomes],
+        **more,
+    }
+    if error is not None:
+        found["error"] = {"kind": error.kind, "message": error.message, "hint": error.hint}
+    return json.dumps(found, indent=2)
+
+
+def _checkpoint(command: str, outcome: Outcome) -> dict[str, object]:
+    found: dict[str, object] = {
+        "name": outcome.name,
+        "state": outcome.state,
+        "size": outcome.size,
+        "sha256": outcome.sha256,
+        "trust": outcome.trust,
+        "path": outcome.path,
+        "bytes_fetched": outcome.bytes_fetched,
+        "bytes_reused": outcome.bytes_reused,
+        "error": _problem(outcome.error),
+    }
+    if command == "verify" and outcome.damage is not None:
+        found["damage"] = [
+            {"offset": each.offset, "length": each.length, "verdict": each.verdict} for each in outcome.damage
+        ]
+    if outcome.notes:
+        found["notes"] = list(outcome.notes)
+    return found
+
+
+def _problem(problem: Problem | None) -> dict[str, str] | None:
+    return None if problem is None else {"kind": problem.kind, "message": problem.message, "hint": problem.hint}
+
+
+def say(lines: Iterable[str]) -> None:
+    """Results, a line each, to stdout."""
+    text = "".join(f"{line}\n" for line in lines)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def complain(error: CkptdError) -> None:
+    """What went wrong, and what to do, to stderr."""
+    lines = error.message.splitlines() or [""]
+    hint = [f"  hint: {error.hint}"] if error.hint else []
+    print(f"ckptd: error: {lines[0]}", *lines[1:], *hint, sep="\n", file=sys.stderr, flush=True)

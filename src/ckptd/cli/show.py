@@ -1,0 +1,34 @@
+"""Who watches a run: the live dashboard on a terminal, plain lines elsewhere. Imports rich only for a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ckptd.core.events import Emit
+from ckptd.ui.plain import PlainLines
+
+
+@contextmanager
+def watching(verb: str, *, quiet: bool, verbose: bool, plain: bool) -> Iterator[Emit]:
+    """Something to send events to while a run lasts. `plain`: no dashboard even on a terminal."""
+    if not quiet and not plain and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console  # noqa: PLC0415  # costs 80 ms: only who looks pays
+
+        from ckptd.ui.dashboard import Dashboard  # noqa: PLC0415
+
+        console = Console(stderr=True)
+        if Dashboard.suits(console):
+            with Dashboard(console, verb, time.monotonic) as dashboard:
+                yield dashboard
+            return
+    yield PlainLines(sys.stderr, verb, time.monotonic, verbose=verbose, quiet=quiet)
+
+
+def width() -> int:
+    """Columns for results on stdout; wide where nobody's terminal would wrap them."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000

@@ -1,0 +1,167 @@
+"""The words of the house as values: what is wanted, what is locked, what came of it.
+
+Frozen and slotted; paths are strings as the manifest wrote them (resolving them is I/O). Nothing here decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+PIECE = 16 * 1024 * 1024  # bytes of a piece; part of the lock's `pieces` value
+
+
+class Trust(StrEnum):
+    """How sure we are that the bytes are the publisher's, best first."""
+
+    PINNED = "pinned"  # the manifest's sha256
+    WITNESSED = "witnessed"  # a digest published by the origin agreed
+    FIRST_USE = "first-use"  # nobody but us says so
+
+    @property
+    def rank(self) -> int:
+        """0 is best."""
+        return list(Trust).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """One `[[checkpoint]]` of the manifest. `file_name` is the last segment of the URL's path, decoded."""
+
+    name: str
+    url: str
+    file_name: str
+    mirrors: tuple[str, ...] = ()
+    sha256: str | None = None
+    size: int | None = None  # bytes
+    unpack: bool = False
+    tags: tuple[str, ...] = ()
+    description: str = ""
+    allow_http: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    path: str = "checkpoints"
+    state: str = ""  # empty: `.ckptd` inside path
+    lock: str = "manifest.lock"
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSettings:
+    downloads: int = 8
+    connections: int = 4
+    connections_per_host: int = 16
+    bandwidth: float | None = None  # bytes a second; None is unlimited
+    min_rate: float = 1024.0  # bytes a second
+    stall_timeout: float = 60.0  # seconds
+    connect_timeout: float = 30.0  # seconds
+    retries: int = 5
+    max_size: int = 2_000_000_000_000  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VerifySettings:
+    max_age: float = 7 * 86400.0  # seconds
+    rate: float | None = None  # bytes a second; None is unlimited
+    window: tuple[int, int] = (0, 1440)  # minutes after local midnight
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    every: float = 6 * 3600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    require: Trust = Trust.FIRST_USE
+    private_redirects: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Where the bearer token for one host comes from. The token itself is never kept in a model."""
+
+    host: str
+    bearer_file: str | None = None
+    bearer_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything the operator wants. `sources` maps a URL prefix to the prefixes to try in its place, in order."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    store: StoreSettings = StoreSettings()
+    transfer: TransferSettings = TransferSettings()
+    verify: VerifySettings = VerifySettings()
+    sync: SyncSettings = SyncSettings()
+    policy: PolicySettings = PolicySettings()
+    sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    auth: tuple[Auth, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockEntry:
+    """One `[[checkpoint]]` of the lock: only what the content determines."""
+
+    name: str
+    url: str
+    size: int  # bytes
+    sha256: str  # 64 lower-case hex digits
+    trust: Trust
+    witnesses: tuple[str, ...] = ()
+    pieces: str | None = None  # "blake3:16777216:<64 hex>"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """The lock's entries by name."""
+
+    entries: dict[str, LockEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A digest that somebody else published for the whole file, such as `x-goog-hash:crc32c`."""
+
+    source: str  # as it is written into the lock
+    algorithm: str  # "sha256", "sha512", "md5", "crc32c", "sha1"
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What `--json` shows as `error`."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A range of a stored file that is not what it was. Offsets and lengths in bytes."""
+
+    offset: int
+    length: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one checkpoint in one command; `state` as in the contract's `--json`."""
+
+    name: str
+    state: str
+    size: int | None = None
+    sha256: str | None = None
+    trust: Trust | None = None
+    path: str | None = None
+    bytes_fetched: int = 0
+    bytes_reused: int = 0
+    error: Problem | None = None
+    exit_status: int = 0
+    damage: tuple[Damage, ...] | None = None  # None: no piece digests, so nothing can be said
+    notes: tuple[str, ...] = ()

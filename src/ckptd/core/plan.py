@@ -1,0 +1,156 @@
+"""(Manifest, Lock, Inventory) -> what to do for each checkpoint, and why. One decision, no I/O.
+
+What a download must match is settled here (the manifest's pin, else the locked digest, else first use) and travels
+with it; nobody downstream looks it up again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ckptd.core.models import Checkpoint, Lock, LockEntry, Trust
+from ckptd.core.urls import strip_for_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies under a checkpoint's final name.
+
+    `unchanged`: size, inode and times are those recorded when its bytes were last proven to be `sha256`.
+    """
+
+    size: int
+    sha256: str | None = None
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the bytes must be. `pinned` says that the manifest asks for it, otherwise the lock does."""
+
+    sha256: str | None = None
+    size: int | None = None
+    pinned: bool = False
+    locked: LockEntry | None = None
+
+    @property
+    def digest_known(self) -> bool:
+        """Whether a SHA-256 decides in the end."""
+        return self.sha256 is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Everything is as it should be."""
+
+    reason: str = "present"
+
+
+@dataclass(frozen=True, slots=True)
+class Relock:
+    """The bytes are right and known; only the lock's entry changes (a pin or a URL was added)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Bytes are there; read them before they are believed. `adopt`: there is no lock entry yet."""
+
+    reason: str
+    adopt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Download. `mends`: what is there is known to be wrong."""
+
+    reason: str
+    mends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Manifest and lock disagree, and only `ckptd update` may settle that."""
+
+    message: str
+
+
+Action = Keep | Relock | Check | Fetch | Conflict
+
+
+def expectation(checkpoint: Checkpoint, entry: LockEntry | None) -> Expectation:
+    """What the bytes of `checkpoint` must be: pin before lock before first use."""
+    if checkpoint.sha256 is not None:
+        return Expectation(checkpoint.sha256, checkpoint.size, pinned=True, locked=entry)
+    if entry is not None:
+        return Expectation(entry.sha256, entry.size, locked=entry)
+    return Expectation(None, checkpoint.size)
+
+
+def decide(checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None) -> Action:
+    """What to do for one checkpoint, and why."""
+    conflict = _conflict(checkpoint, entry)
+    if conflict is not None:
+        return conflict
+    wanted = expectation(checkpoint, entry)
+    if found is None:
+        return Fetch("its file is missing" if entry is not None else "new")
+    if entry is None:
+        return _unlocked(wanted, found)
+    if found.size != entry.size:
+        return Fetch(f"its file has {found.size} bytes instead of {entry.size}", mends=True)
+    if strip_for_lock(checkpoint.url) != entry.url and not wanted.pinned:
+        return Fetch("its URL changed: the new one must serve the locked bytes")
+    if not (found.unchanged and found.sha256 == entry.sha256):
+        return Check("its file was touched since it was last verified")
+    if relocked(checkpoint, entry) != entry:
+        return Relock("the manifest pins what is locked")
+    return Keep()
+
+
+def _conflict(checkpoint: Checkpoint, entry: LockEntry | None) -> Conflict | None:
+    if entry is None:
+        return None
+    if checkpoint.sha256 is not None and checkpoint.sha256 != entry.sha256:
+        return Conflict(f"the manifest pins sha256 {checkpoint.sha256}, locked is {entry.sha256}")
+    if checkpoint.size is not None and checkpoint.size != entry.size:
+        return Conflict(f"the manifest pins {checkpoint.size} bytes, locked are {entry.size}")
+    return None
+
+
+def _unlocked(wanted: Expectation, found: Found) -> Action:
+    if wanted.size is not None and found.size != wanted.size:
+        return Fetch(f"a file of {found.size} bytes is there instead of {wanted.size}", mends=True)
+    if wanted.digest_known:
+        return Check("a file is there that the lock does not name", adopt=True)
+    if found.sha256 is not None:
+        # Published, but the run ended before its lock entry was written.
+        return Check("published, but not locked yet", adopt=True)
+    return Fetch("a file is there that nobody vouches for")
+
+
+def relocked(checkpoint: Checkpoint, entry: LockEntry) -> LockEntry:
+    """`entry` as it should read for `checkpoint`, given that the bytes are the locked ones."""
+    trust, witnesses = entry.trust, set(entry.witnesses)
+    if checkpoint.sha256 == entry.sha256:
+        trust = Trust.PINNED
+        witnesses.add("manifest-sha256")
+    elif trust is Trust.PINNED:
+        # The pin was taken out of the manifest: what is left is what others vouch for.
+        witnesses.discard("manifest-sha256")
+        trust = Trust.WITNESSED if witnesses else Trust.FIRST_USE
+    return LockEntry(
+        name=entry.name,
+        url=strip_for_lock(checkpoint.url),
+        size=entry.size,
+        sha256=entry.sha256,
+        trust=trust,
+        witnesses=tuple(sorted(witnesses)),
+        pieces=entry.pieces,
+    )
+
+
+def entries_to_verify(lock: Lock, names: frozenset[str] | None) -> tuple[LockEntry, ...]:
+    """The locked checkpoints that `verify` reads, by name; None means all."""
+    return tuple(entry for name, entry in sorted(lock.entries.items()) if names is None or name in names)

@@ -1,0 +1,126 @@
+"""Are these the bytes that were promised? (Expectation, digests, witnesses) -> Proven or Mismatch. No I/O.
+
+The order of belief: the manifest's sha256, then the locked one, then what the origin publishes. A witness that
+disagrees fails the attempt even where nothing is pinned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from ckptd.core.models import Trust, Witness
+from ckptd.core.plan import Expectation
+from ckptd.core.witness import agreed, disagreement, trust_of
+from ckptd.errors import CkptdError, DriftError, IntegrityError, OriginError, PolicyError
+
+
+class Promise(Enum):
+    """Which promise was broken, by who made it."""
+
+    PIN = "pin"
+    LOCK = "lock"
+    WITNESS = "witness"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """The bytes are what was promised, as far as anybody promised anything."""
+
+    sha256: str
+    trust: Trust
+    witnesses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The bytes are not what `promise` says; `actual` identifies them (a sha256, or a size)."""
+
+    promise: Promise
+    message: str
+    actual: str
+
+
+def prove_size(expected: Expectation, size: int) -> Mismatch | None:
+    """Whether a file of `size` bytes can be what is expected, before a byte of it is fetched."""
+    if expected.size is None or expected.size == size:
+        return None
+    promise = Promise.PIN if expected.pinned or expected.locked is None else Promise.LOCK
+    who = "the manifest asks for" if promise is Promise.PIN else "locked are"
+    return Mismatch(promise, f"has {size} bytes, {who} {expected.size}", f"{size} bytes")
+
+
+def prove(
+    expected: Expectation, size: int, digests: Mapping[str, bytes], witnesses: Sequence[Witness]
+) -> Proven | Mismatch:
+    """Judge a whole file by its `digests` (by algorithm, `sha256` among them)."""
+    sha256 = digests["sha256"].hex()
+    wrong_size = prove_size(expected, size)
+    if wrong_size is not None:
+        return wrong_size
+    if expected.sha256 is not None and sha256 != expected.sha256:
+        promise = Promise.PIN if expected.pinned else Promise.LOCK
+        who = "manifest" if expected.pinned else "lock"
+        return Mismatch(promise, f"sha256 is {sha256}, the {who} says {expected.sha256}", sha256)
+    wrong = disagreement(witnesses, digests)
+    if wrong:
+        first = wrong[0]
+        return Mismatch(
+            Promise.WITNESS,
+            f"{first.source} says {first.value.hex()}, the bytes give {digests[first.algorithm].hex()}",
+            sha256,
+        )
+    labels = set(agreed(witnesses, digests))
+    trust = trust_of(expected.pinned, tuple(sorted(labels)))
+    if expected.pinned:
+        labels.add("manifest-sha256")
+    locked = expected.locked
+    if locked is not None and locked.sha256 == sha256:
+        # Equal bytes keep the witnesses they had: what was once vouched for stays so.
+        labels.update(label for label in locked.witnesses if expected.pinned or label != "manifest-sha256")
+        if locked.trust.rank < trust.rank and locked.trust is not Trust.PINNED:
+            trust = locked.trust
+    return Proven(sha256, trust, tuple(sorted(labels)))
+
+
+def after_mismatches(name: str, found: Sequence[Mismatch], sources: int) -> CkptdError | None:
+    """What `found`, one mismatch a fetch, amounts to; None: fetch once more, it may have been the way here.
+
+    Every source is asked once, and the only one twice. The same other bytes each time, where a lock and no pin
+    speaks against them, are what the origin now serves: drift. Anything else is damage or deceit.
+    """
+    if len(found) < max(2, sources):
+        return None
+    last = found[-1]
+    if last.promise is Promise.LOCK and len({each.actual for each in found}) == 1:
+        return DriftError(
+            f"the origin now serves other bytes: {last.message}",
+            hint=f"the old copy is kept; `ckptd update {name}` accepts the new one",
+        )
+    if last.promise is Promise.LOCK:
+        return IntegrityError(f"fetched {len(found)} times, never the locked bytes: {last.message}")
+    return IntegrityError(
+        f"fetched {len(found)} times, and the bytes are not what was promised: {last.message}",
+        hint="the origin, a mirror or the way here alters them, or the promise is out of date",
+    )
+
+
+def admissible(proof: Proven, require: Trust, *, confirmed: bool, expected: Expectation) -> CkptdError | None:
+    """Why proven bytes may not be published all the same; None when they may.
+
+    `confirmed`: something said where the body ends. Without that a connection cut short looks complete (RFC 9112
+    section 8), and only a digest from elsewhere can tell.
+    """
+    vouched = expected.digest_known or proof.trust is not Trust.FIRST_USE
+    if not confirmed and not vouched:
+        return OriginError(
+            "the origin does not say how long the file is, and nothing else vouches that it is whole",
+            hint="pin its size or sha256 in the manifest",
+        )
+    if proof.trust.rank > require.rank:
+        return PolicyError(
+            f"its trust would be {proof.trust}, [policy] require is {require}",
+            hint="pin its sha256 in the manifest" if require is Trust.PINNED else "pin it, or find a better origin",
+        )
+    return None

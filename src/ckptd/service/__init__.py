@@ -1,0 +1,1 @@
+"""What happens over time: one pass of sync, verify, update; the demo."""

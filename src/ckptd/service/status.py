@@ -1,0 +1,117 @@
+"""`status` and `path`: what is there, how sure we are, when it was last verified, what runs now.
+
+Reads names, sizes and records; no file bodies, no network, nothing that is slow to import.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ckptd.core.models import Checkpoint, Outcome, Problem
+from ckptd.core.plan import Check, Conflict, Fetch, Keep, decide
+from ckptd.errors import MissingError
+from ckptd.service.workplace import Workplace
+from ckptd.store import inventory
+from ckptd.store.owner import holder
+from ckptd.store.state import FileRecord, PartialRecord, load_partials, read_only
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one checkpoint stands; `verified_at` in POSIX seconds."""
+
+    outcome: Outcome
+    verified_at: float | None
+    note: str
+
+
+def standings(workplace: Workplace) -> list[Standing]:
+    """How each selected checkpoint stands."""
+    records = inventory.records(workplace.places)
+    partials = _partials(workplace)
+    found = []
+    for checkpoint in workplace.selected:
+        final = workplace.places.final(checkpoint)
+        record = records.get(inventory.key(final, workplace.places.store))
+        outcome, note = _standing(workplace, checkpoint, partials.get(checkpoint.name), records)
+        found.append(Standing(outcome, record.verified_at if record is not None else None, note))
+    return found
+
+
+def owner(workplace: Workplace) -> str | None:
+    """Who is working on the store right now ("host pid 123"), or None."""
+    return holder(workplace.places.state)
+
+
+def usable_path(workplace: Workplace, checkpoint: Checkpoint) -> str:
+    """The path that a config should name. Raises MissingError when it is not there, or not proven."""
+    final = workplace.places.final(checkpoint)
+    entry = workplace.lock.entries.get(checkpoint.name)
+    hint = f"run `ckptd sync {checkpoint.name}`"
+    if entry is None:
+        raise MissingError(f"{checkpoint.name} is not locked: it was never fetched", hint=hint)
+    try:
+        size = final.lstat().st_size
+    except OSError:
+        raise MissingError(f"{checkpoint.name} is not there: {final} is missing", hint=hint) from None
+    if size != entry.size:
+        raise MissingError(f"{checkpoint.name} is damaged: {size} bytes instead of {entry.size}", hint=hint)
+    return str(final)
+
+
+def _partials(workplace: Workplace) -> dict[str, PartialRecord]:
+    connection = read_only(workplace.places.database)
+    if connection is None:
+        return {}
+    try:
+        return load_partials(connection)
+    finally:
+        connection.close()
+
+
+def _standing(
+    workplace: Workplace,
+    checkpoint: Checkpoint,
+    partial: PartialRecord | None,
+    records: Mapping[str, FileRecord],
+) -> tuple[Outcome, str]:
+    entry = workplace.lock.entries.get(checkpoint.name)
+    final = workplace.places.final(checkpoint)
+    found = inventory.look(final, workplace.places.store, records)
+    action = decide(checkpoint, entry, found)
+    state, note, error = "present", "", None
+    match action:
+        case Fetch(reason):
+            state = "missing" if entry is not None or found is None else "unlocked"
+            state = "partial" if partial is not None else state
+            note = "" if reason == "new" else reason
+        case Check(reason, adopt=adopt):
+            state, note = ("unlocked" if adopt else "touched"), reason
+        case Conflict(message):
+            state, note = "conflict", message
+        case Keep():
+            pass
+        case _:
+            note = "the lock would change with the next sync"
+    if state == "partial" and partial is not None:
+        whole = f" of {partial.total}" if partial.total else ""
+        note = f"{partial.written.size}{whole} bytes are here; `ckptd sync` goes on from there"
+    if state not in {"present", "touched"}:
+        error = Problem("storage", note or "it was never fetched", f"run `ckptd sync {checkpoint.name}`")
+    outcome = Outcome(
+        name=checkpoint.name,
+        state=state,
+        size=entry.size if entry is not None else checkpoint.size,
+        sha256=entry.sha256 if entry is not None else checkpoint.sha256,
+        trust=entry.trust if entry is not None else None,
+        path=str(final) if found is not None else None,
+        error=error,
+    )
+    return outcome, note
+
+
+def age(standing: Standing) -> float | None:
+    """Seconds since the last verification."""
+    return None if standing.verified_at is None else max(0.0, time.time() - standing.verified_at)

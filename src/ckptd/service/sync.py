@@ -1,0 +1,171 @@
+"""One pass of `sync` or `update`: plan, fetch what is missing, prove it, publish it, lock it.
+
+Wires the rooms together. What to do is `core.plan`, whether bytes are right is `core.proof`; this decides only the
+order of things. One bad checkpoint never stops the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ckptd.core import events
+from ckptd.core.models import Checkpoint, LockEntry, Outcome, Problem
+from ckptd.core.plan import (
+    Action,
+    Check,
+    Conflict,
+    Expectation,
+    Fetch,
+    Found,
+    Keep,
+    Relock,
+    decide,
+    expectation,
+    relocked,
+)
+from ckptd.errors import CkptdError, DriftError
+from ckptd.service.workplace import Workplace
+from ckptd.store import inventory
+from ckptd.store.places import Places
+from ckptd.store.state import FileRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One checkpoint and what is to be done for it."""
+
+    checkpoint: Checkpoint
+    entry: LockEntry | None
+    found: Found | None
+    action: Action
+    expected: Expectation
+
+
+def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: bool = False) -> list[Task]:
+    """What to do for each selected checkpoint. Reads sizes and times, no bodies."""
+    tasks = []
+    for checkpoint in workplace.selected:
+        entry = workplace.lock.entries.get(checkpoint.name)
+        found = inventory.look(workplace.places.final(checkpoint), workplace.places.store, records)
+        if update:
+            # Whatever the origin serves now is accepted; only a pin still has a say.
+            task = Task(checkpoint, entry, found, Fetch("update"), expectation(checkpoint, None))
+        else:
+            task = Task(checkpoint, entry, found, decide(checkpoint, entry, found), expectation(checkpoint, entry))
+        tasks.append(task)
+    return tasks
+
+
+def would_change_lock(task: Task) -> str | None:
+    """Why `--locked` refuses a task, or None when the lock stays as it is."""
+    if isinstance(task.action, Relock):
+        return task.action.reason
+    if task.entry is None:
+        return "it is not locked yet"
+    if isinstance(task.action, Fetch) and relocked(task.checkpoint, task.entry) != task.entry:
+        return task.action.reason
+    return None
+
+
+def describe(task: Task) -> str:
+    """What would be done, in a few words (`--dry-run`)."""
+    match task.action:
+        case Keep():
+            return "present"
+        case Relock(reason):
+            return f"would lock anew: {reason}"
+        case Check(reason, adopt=adopt):
+            return f"would verify{' and lock' if adopt else ''}: {reason}"
+        case Fetch(reason):
+            return f"would fetch: {reason}"
+        case Conflict(message):
+            return f"conflict: {message}"
+
+
+def kept(task: Task, places: Places) -> Outcome:
+    """The outcome of a checkpoint that is as it should be."""
+    entry = task.entry
+    return Outcome(
+        name=task.checkpoint.name,
+        state="present",
+        size=entry.size if entry is not None else None,
+        sha256=entry.sha256 if entry is not None else None,
+        trust=entry.trust if entry is not None else None,
+        path=str(places.final(task.checkpoint)),
+    )
+
+
+def pending(task: Task, places: Places) -> Outcome:
+    """The outcome of a dry run for a checkpoint that a real one would work on: as it stands now."""
+    outcome = kept(task, places)
+    there = task.found is not None
+    return replace(outcome, state="present" if there else "missing", path=outcome.path if there else None)
+
+
+def refused(task: Task, error: CkptdError, places: Places, *, fetched: int = 0) -> Outcome:
+    """The outcome of a checkpoint that could not be done. What is locked and still there is said too."""
+    entry = task.entry
+    there = task.found is not None and entry is not None and task.found.size == entry.size
+    return Outcome(
+        name=task.checkpoint.name,
+        state="failed",
+        size=entry.size if entry is not None else None,
+        sha256=entry.sha256 if entry is not None else None,
+        trust=entry.trust if entry is not None else None,
+        path=str(places.final(task.checkpoint)) if there else None,
+        bytes_fetched=fetched,
+        error=Problem(error.kind, error.message, error.hint),
+        exit_status=error.exit_status,
+    )
+
+
+def settle_without_work(task: Task, places: Places, *, locked: bool) -> Outcome | None:
+    """The outcome of a task that needs neither disk nor network, or None when it does."""
+    name = task.checkpoint.name
+    if isinstance(task.action, Keep):
+        return kept(task, places)
+    if isinstance(task.action, Conflict):
+        return refused(task, DriftError(task.action.message, hint=f"`ckptd update {name}` settles it"), places)
+    reason = would_change_lock(task) if locked else None
+    if reason is not None:
+        error = DriftError(f"--locked, and the lock would change: {reason}", hint=f"run `ckptd sync {name}` without it")
+        return refused(task, error, places)
+    return None
+
+
+async def run(
+    workplace: Workplace, tasks: list[Task], emit: events.Emit, *, locked: bool = False, update: bool = False
+) -> list[Outcome]:
+    """Do `tasks`; their outcomes in the same order. Raises CkptdError when nothing can be done at all."""
+    outcomes: dict[str, Outcome] = {}
+    work: list[Task] = []
+    for task in tasks:
+        outcome = settle_without_work(task, workplace.places, locked=locked)
+        if outcome is None:
+            work.append(task)
+        else:
+            outcomes[outcome.name] = outcome
+            if outcome.error is not None:
+                emit(finished(outcome))
+    if work:
+        # Only now: a sync with nothing to do must not pay for importing aiohttp.
+        from ckptd.service.fetch import Pass  # noqa: PLC0415
+
+        for outcome in await Pass(workplace, emit, locked=locked, update=update).run(work):
+            outcomes[outcome.name] = outcome
+    return [outcomes[task.checkpoint.name] for task in tasks]
+
+
+def finished(outcome: Outcome) -> events.Finished:
+    """The event that tells an outcome."""
+    error = outcome.error
+    return events.Finished(
+        outcome.name,
+        outcome.state,
+        detail=outcome.trust or "",
+        error=error.message if error is not None else "",
+        hint=error.hint if error is not None else "",
+        size=outcome.size,
+        fetched=outcome.bytes_fetched,
+    )

@@ -1,0 +1,43 @@
+"""What lies in the store, by name and size and stamp, without reading a byte of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from ckptd.core.plan import Found
+from ckptd.store.places import Places
+from ckptd.store.publish import stamp
+from ckptd.store.state import FileRecord, load_files, read_only
+
+
+def look(path: Path, store: Path, records: Mapping[str, FileRecord]) -> Found | None:
+    """What is under a final name; None for nothing, and for anything that is not a plain file."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    record = records.get(key(path, store))
+    if record is None:
+        return Found(found.st_size)
+    return Found(found.st_size, record.sha256, unchanged=record.stamp == stamp(found) and record.verdict == "intact")
+
+
+def key(path: Path, store: Path) -> str:
+    """How the state database names a file: relative to the store, so that a store can be moved."""
+    return str(path.relative_to(store))
+
+
+def records(places: Places) -> dict[str, FileRecord]:
+    """What was proven of the store's files, for whoever may only read; empty where that cannot be told."""
+    connection = read_only(places.database)
+    if connection is None:
+        return {}
+    try:
+        return load_files(connection)
+    finally:
+        connection.close()

@@ -1,0 +1,158 @@
+"""Where everything lies: the store, its state, the lock; and what must be true of those folders before we write.
+
+Knows paths and modes; opens no checkpoint.
+"""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckptd.core.models import Checkpoint, Manifest
+from ckptd.errors import ConfigError, StorageError
+
+FOLDER_MODE = 0o755
+SHARED_FOLDER_MODE = 0o2755
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "lustre", "gpfs", "cifs", "smb3", "ceph", "beegfs", "afs", "9p", "glusterfs"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute paths of one manifest's store."""
+
+    store: Path
+    state: Path
+    lock: Path
+    group: int | None = None
+
+    @property
+    def partials(self) -> Path:
+        """Unfinished downloads."""
+        return self.state / "partials"
+
+    @property
+    def pieces(self) -> Path:
+        """Piece tables, each named after the SHA-256 of its file."""
+        return self.state / "pieces"
+
+    @property
+    def database(self) -> Path:
+        """Partials and their validators, what was proven when."""
+        return self.state / "state.db"
+
+    def folder(self, name: str) -> Path:
+        """The folder of one checkpoint."""
+        return self.store / name
+
+    def final(self, checkpoint: Checkpoint) -> Path:
+        """Where users find the verified file."""
+        return self.store / checkpoint.name / checkpoint.file_name
+
+
+def locate(manifest: Manifest, manifest_path: Path) -> Places:
+    """Resolve the manifest's paths against its own folder. Raises ConfigError for a group that does not exist."""
+    base = manifest_path.absolute().parent
+    settings = manifest.store
+    store = Path(os.path.normpath(base / settings.path))
+    state = Path(os.path.normpath(base / (settings.state or f"{settings.path}/.ckptd")))
+    group = None
+    if settings.group is not None:
+        try:
+            group = grp.getgrnam(settings.group).gr_gid
+        except KeyError:
+            raise ConfigError(
+                f'{manifest_path}: [store] group: there is no group "{settings.group}" on this machine',
+                hint=f"groupadd {settings.group}, or take the line out",
+            ) from None
+    return Places(store, state, Path(os.path.normpath(base / settings.lock)), group)
+
+
+def prepare(places: Places) -> None:
+    """Make the folders that are missing and refuse those that cannot be trusted. Raises StorageError."""
+    for folder in (places.store, places.state, places.partials, places.pieces):
+        make_folder(folder, places.group)
+    for folder in (places.store, places.state, places.partials):
+        mode = folder.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise StorageError(
+                f"{folder} is writable by everybody: anyone could plant files in it", hint=f"chmod o-w {folder}"
+            )
+    if places.store.stat().st_dev != places.state.stat().st_dev:
+        raise StorageError(
+            f"{places.state} is on another filesystem than {places.store}, so nothing can be renamed into place",
+            hint="put [store] state on the filesystem of [store] path",
+        )
+
+
+def make_folder(folder: Path, group: int | None) -> bool:
+    """Make one folder (and missing parents) with its mode and group, durable in its parent; whether it was new.
+
+    A link in a folder's place is followed only where the operator put it: the store itself, never a checkpoint's.
+    """
+    try:
+        if folder.is_dir():
+            return False
+        if not folder.parent.is_dir():
+            make_folder(folder.parent, group)
+        folder.mkdir()
+        if group is not None:
+            os.chown(folder, -1, group)
+        folder.chmod(FOLDER_MODE if group is None else SHARED_FOLDER_MODE)
+        fsync_folder(folder.parent)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise storage_error(error, f"cannot make {folder}") from error
+    return True
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable. Raises OSError, except where the filesystem has no such thing."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
+    finally:
+        os.close(fd)
+
+
+_HINTS = {
+    errno.ENOSPC: "free some space; what was downloaded is kept and the next run goes on from it",
+    errno.EDQUOT: "the quota is used up; what was downloaded is kept and the next run goes on from it",
+    errno.EROFS: "the filesystem is mounted read-only",
+    errno.EACCES: "run as the user who owns the store, or mend its modes",
+    errno.EPERM: "run as the user who owns the store, or mend its modes",
+    errno.EIO: "the disk or its connection is failing: look at the kernel log (dmesg)",
+    errno.EFBIG: "a file size limit is in force (ulimit -f)",
+    errno.ENAMETOOLONG: "choose a shorter name or store path",
+    errno.EISDIR: "a folder stands where the file should be: move it away",
+}
+
+
+def storage_error(error: OSError, doing: str) -> StorageError:
+    """`error` in the operator's words. `doing` says what failed, with the path."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return StorageError(f"{doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
+
+
+def filesystem_of(path: Path) -> str:
+    """The type of the filesystem that holds `path` ("ext4", "nfs4", ...), or "" when it cannot be told."""
+    device = path.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        left, _, right = line.partition(" - ")
+        if left.split(" ")[2] == wanted and right:
+            return right.split(" ")[0]
+    return ""

@@ -1,0 +1,139 @@
+"""The one place where a name becomes visible: fsync, mode, rename, fsync of the folder.
+
+Takes only `Verified`, which only a proof makes; returns `Published`, which only a lock entry is made of. Until the
+rename nothing outside the state folder has changed; after it the checkpoint is there, whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from ckptd.core.models import PIECE, Checkpoint, LockEntry
+from ckptd.core.proof import Proven
+from ckptd.core.urls import strip_for_lock
+from ckptd.errors import StorageError
+from ckptd.store.digests import pieces_field
+from ckptd.store.places import Places, fsync_folder, make_folder, storage_error
+
+FILE_MODE = 0o444
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """Bytes in a partial (or already under their final name) that were proven; `table` is their piece table."""
+
+    checkpoint: Checkpoint
+    path: Path
+    size: int
+    proof: Proven
+    table: bytes
+
+    @property
+    def entry(self) -> LockEntry:
+        """What the lock will say, once it is published."""
+        return LockEntry(
+            name=self.checkpoint.name,
+            url=strip_for_lock(self.checkpoint.url),
+            size=self.size,
+            sha256=self.proof.sha256,
+            trust=self.proof.trust,
+            witnesses=self.proof.witnesses,
+            pieces=pieces_field(self.table),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A verified file, durable under its final name."""
+
+    path: Path
+    entry: LockEntry
+
+
+def stamp(found: os.stat_result) -> str:
+    """Size, inode and modification time: while they stay, nobody has written to the file in the ordinary way."""
+    return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}"
+
+
+def settle(verified: Verified, places: Places) -> str:
+    """Make a verified partial durable, with its final mode and group, still under its own name; its stamp.
+
+    Raises StorageError. Blocks: run in a disk thread.
+    """
+    try:
+        fd = os.open(verified.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.ftruncate(fd, verified.size)
+            if places.group is not None:
+                os.fchown(fd, -1, places.group)
+            os.fchmod(fd, FILE_MODE)
+            os.fsync(fd)
+            mark = stamp(os.fstat(fd))
+        finally:
+            os.close(fd)
+        save_table(verified, places)
+    except OSError as error:
+        raise storage_error(error, f"cannot finish {verified.path}") from error
+    return mark
+
+
+def save_table(verified: Verified, places: Places) -> None:
+    """Keep the piece table, where there is more than one piece: a single piece says no more than the lock does."""
+    if verified.size > PIECE:
+        write_atomically(places.pieces / verified.proof.sha256, verified.table, FILE_MODE, places.group)
+
+
+def mend_mode(path: Path, group: int | None) -> None:
+    """Give a file that was put there by hand the mode and group of ours. Raises OSError."""
+    found = os.lstat(path)
+    if found.st_mode & 0o7777 != FILE_MODE:
+        path.chmod(FILE_MODE)
+    if group is not None and found.st_gid != group:
+        os.chown(path, -1, group, follow_symlinks=False)
+
+
+def publish(verified: Verified, places: Places) -> Published:
+    """Rename a settled partial to its final name. Raises StorageError. Blocks: run in a disk thread."""
+    folder = places.folder(verified.checkpoint.name)
+    final = places.final(verified.checkpoint)
+    make_folder(folder, places.group)
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise StorageError(f"{folder} is not a folder of ours", hint="move it away and run again") from error
+        raise storage_error(error, f"cannot open {folder}") from error
+    try:
+        os.rename(verified.path, final.name, dst_dir_fd=fd)
+        os.fsync(fd)
+    except OSError as error:
+        raise storage_error(error, f"cannot publish {final}") from error
+    finally:
+        os.close(fd)
+    return Published(final, verified.entry)
+
+
+def write_atomically(path: Path, content: bytes, mode: int, group: int | None = None) -> None:
+    """Write a small file whole or not at all, durable when this returns. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(fd, view) :]
+            if group is not None:
+                os.fchown(fd, -1, group)
+            os.fchmod(fd, mode)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)

@@ -1,0 +1,1 @@
+"""Bytes from origins into partials."""

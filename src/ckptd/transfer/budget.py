@@ -1,0 +1,97 @@
+"""What all downloads share: connections per host, a host's rest after 429 and 503, and the bandwidth.
+
+Whoever learns that a host wants quiet tells it here, and everybody keeps it. Concurrency falls by half when a host
+pushes back and rises by one when a connection's worth of answers was good (additive increase, multiplicative
+decrease, as TCP does it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ckptd.core.pace import Bucket
+
+
+@dataclass(slots=True, eq=False)
+class _Host:
+    allowed: float
+    active: int = 0
+    quiet_until: float = 0.0  # loop time
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+
+class Budget:
+    """Connections and bandwidth over all downloads of one process."""
+
+    def __init__(self, per_host: int, bandwidth: float | None) -> None:
+        self._per_host = per_host
+        self._hosts: dict[str, _Host] = {}
+        self.bandwidth = None if bandwidth is None else Bucket(bandwidth)
+
+    def _host(self, name: str) -> _Host:
+        return self._hosts.setdefault(name, _Host(float(self._per_host)))
+
+    def quiet(self, name: str) -> float:
+        """Seconds that `name` still wants to be left alone."""
+        return max(0.0, self._host(name).quiet_until - asyncio.get_running_loop().time())
+
+    def try_acquire(self, name: str) -> bool:
+        """A connection to `name`, if one is free at once and nobody waits for one."""
+        host = self._host(name)
+        if host.waiting or host.active >= int(host.allowed) or self.quiet(name):
+            return False
+        host.active += 1
+        return True
+
+    async def acquire(self, name: str) -> None:
+        """A connection to `name`, in the order of asking."""
+        host = self._host(name)
+        if not host.waiting and host.active < int(host.allowed):
+            host.active += 1
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        host.waiting.append(future)
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.release(name)
+            else:
+                with suppress(ValueError):
+                    host.waiting.remove(future)
+            raise
+
+    def release(self, name: str) -> None:
+        """The connection is free for somebody else."""
+        host = self._host(name)
+        host.active -= 1
+        self._wake(host)
+
+    def crowded(self, name: str) -> bool:
+        """Whether more connections are open than the host now stands, so that extra ones should go."""
+        host = self._host(name)
+        return host.active > int(host.allowed) or bool(host.waiting)
+
+    def push_back(self, name: str, seconds: float) -> None:
+        """The host asked for less: half the connections, and none at all for `seconds`."""
+        host = self._host(name)
+        host.allowed = max(1.0, host.allowed / 2)
+        host.quiet_until = max(host.quiet_until, asyncio.get_running_loop().time() + seconds)
+
+    def good(self, name: str) -> None:
+        """The host answered well: it may have a little more."""
+        host = self._host(name)
+        if host.allowed < self._per_host:
+            host.allowed = min(float(self._per_host), host.allowed + 1.0 / host.allowed)
+            self._wake(host)
+
+    @staticmethod
+    def _wake(host: _Host) -> None:
+        while host.waiting and host.active < int(host.allowed):
+            future = host.waiting.popleft()
+            if not future.done():
+                host.active += 1
+                future.set_result(None)

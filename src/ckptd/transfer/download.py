@@ -1,0 +1,331 @@
+"""One checkpoint's bytes, from whichever source has them, into its partial: segments, resume, failover, patience.
+
+Decides nothing by itself: what an answer means is `core.response`, who fetches which bytes `core.segments`, whether to
+go on after a failure `core.retry`. Proof is somebody else's business: what comes out of here is merely all there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from ckptd.core import events, retry
+from ckptd.core.models import TransferSettings, Witness
+from ckptd.core.plan import Expectation
+from ckptd.core.proof import Promise, prove_size
+from ckptd.core.ranges import Extents
+from ckptd.core.response import Asked, Changed, Complete, Ignored, Misfit, Sameness, Take, Validator, WantRaw
+from ckptd.core.retry import Failure
+from ckptd.core.segments import WorkList
+from ckptd.core.sniff import impostor
+from ckptd.core.units import format_duration, format_size
+from ckptd.errors import CkptdError, DriftError, IntegrityError, NetworkError, OriginError, PolicyError
+from ckptd.transfer.client import Reply
+from ckptd.transfer.failure import TransferFailed
+from ckptd.transfer.source import Manners, Opened, Source
+from ckptd.transfer.swarm import Shared, Storage, Swarm
+
+SMALL = 64 * 1024  # bytes; a body up to this size is read at once
+RESTARTS = 3  # versions begun before we insist on one connection and one answer
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What to fetch, from where (in the order of trying), and what it must be."""
+
+    name: str
+    file_name: str
+    sources: tuple[str, ...]
+    expected: Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """All bytes are in the partial. `confirmed`: something said where the end is; `digests` of a small file."""
+
+    total: int
+    confirmed: bool
+    digests: dict[str, bytes] | None = None
+
+
+class Download:
+    """Fetches one checkpoint into its storage."""
+
+    def __init__(self, want: Want, storage: Storage, shared: Shared) -> None:
+        self.received = 0  # bytes that came over the network so far
+        self._want = want
+        self._storage = storage
+        self._shared = shared
+        self._sources = [Source(url) for url in want.sources]
+        self._source = self._sources[0]
+        self._failed: dict[str, TransferFailed] = {}  # by source URL, since something last moved
+        self._fruitless = 0
+        self._best = storage.written.size
+        self._restarts = 0
+
+    async def run(self) -> Landed:
+        """Fetch until everything is there. Raises CkptdError when there is no more hope in this run."""
+        while True:
+            try:
+                landed = await self._attempt()
+                if landed is not None:
+                    return landed
+            except TransferFailed as failed:
+                await self._storage.drained()
+                await self._after(failed)
+
+    # --- one attempt ---------------------------------------------------------------------------------------------
+
+    async def _attempt(self) -> Landed | None:
+        """Ask once and take what comes; None when the answer taught us to ask in another way."""
+        storage, source, budget = self._storage, self._source, self._shared.budget
+        if storage.total is not None and not storage.written.gaps(storage.total):
+            return Landed(storage.total, confirmed=True)
+        await self._rest(source.host)
+        await budget.acquire(source.host)
+        try:
+            opened = await source.ask(self._shared.client, self._asked(source))
+            try:
+                taken = await self._accept(source, opened)
+                if taken is None:
+                    return None
+                landed = await self._carry(source, opened, taken)
+            finally:
+                opened.reply.close()
+            budget.good(source.host)
+            return landed
+        finally:
+            budget.release(source.host)
+
+    def _asked(self, source: Source) -> Asked:
+        """What to ask `source` for: the first gap, or everything."""
+        storage, digest_known = self._storage, self._want.expected.digest_known
+        if not storage.written.size or source.manners is Manners.WHOLE:
+            return Asked(digest_known=digest_known)
+        known = storage.validators.get(source.key)
+        if known is None and not digest_known:
+            # Another source's bytes: only a published digest can prove that these are the same.
+            other = next(iter(storage.validators.values()), Validator())
+            known = Validator(total=storage.total, identity=other.identity)
+        start, end = storage.written.gaps(storage.total)[0] if storage.total is not None else (storage.written.size, 0)
+        at_end = storage.total is None or end == storage.total
+        return Asked(start, None if at_end else end, True, known, storage.total, digest_known)
+
+    async def _accept(self, source: Source, opened: Opened) -> Take | None:
+        """Act on the verdict: what to take from the body; None to ask again."""
+        take: Take
+        match opened.verdict:
+            case Take():
+                take = opened.verdict
+                if take.start == 0 and self._storage.written.size and source.manners is Manners.WHOLE:
+                    await self._begin_again("the whole file comes again")
+            case Ignored():
+                take, sameness = opened.verdict.take, opened.verdict.sameness
+                if sameness is not Sameness.CHANGED and opened.conditional:
+                    source.step_down()  # some answer every If-Range with everything
+                    return None
+                if sameness is Sameness.SAME:
+                    source.manners = Manners.WHOLE
+                    self._note(f"{source.host} does not send parts: one connection, from the beginning")
+                await self._begin_again("changed at the origin" if sameness is Sameness.CHANGED else "no part was sent")
+            case _:
+                await self._relearn(source, opened)
+                return None
+        self._check(take, opened)
+        return take
+
+    async def _relearn(self, source: Source, opened: Opened) -> None:
+        """An answer without usable data: what it teaches about asking again. Raises TransferFailed."""
+        match opened.verdict:
+            case Complete(total):
+                await self._storage.learn(total, source.key, Validator(total=total), opened.witnesses)
+            case Changed(reason):
+                self._restarts += 1
+                if self._restarts > RESTARTS:
+                    source.manners = Manners.WHOLE
+                await self._begin_again(reason)
+            case WantRaw():
+                if not source.want_raw():
+                    raise _impostor(opened.reply, "decodes the stored bytes whatever is asked for")
+                self._note(f"{source.host} decodes on the fly: asking for the stored bytes")
+            case Misfit(reason):
+                if source.manners is Manners.WHOLE or not self._storage.written.size:
+                    raise _impostor(opened.reply, reason)
+                source.step_down()
+            case _:
+                raise _impostor(opened.reply, "sent an answer without data")
+
+    def _check(self, take: Take, opened: Opened) -> None:
+        """Refuse a body that cannot be the file, before a byte of it counts."""
+        label, expected = opened.reply.label, self._want.expected
+        total = take.total if take.total is not None else opened.stated
+        reason = impostor(
+            self._want.file_name, b"", opened.reply.head.get("content-type"), digest_known=expected.digest_known
+        )
+        if reason is not None:
+            raise _impostor(opened.reply, reason)
+        if total is None:
+            return
+        if total > self._shared.settings.max_size:
+            limit = format_size(self._shared.settings.max_size)
+            large = PolicyError(
+                f"{label} wants to send {format_size(total)}, [transfer] max_size is {limit}",
+                hint="raise max_size if that is meant",
+            )
+            raise TransferFailed(Failure.PERMANENT, large)
+        if opened.stated is not None and opened.stated != total:
+            error = OriginError(f"{label} sends {total} bytes of a file that it says has {opened.stated}")
+            raise TransferFailed(Failure.TRANSIENT, error)
+        wrong = prove_size(expected, total)
+        if wrong is not None:
+            kind = IntegrityError if wrong.promise is Promise.PIN else DriftError
+            hint = "" if wrong.promise is Promise.PIN else f"see `ckptd update {self._want.name}`"
+            raise TransferFailed(Failure.PERMANENT, kind(f"{label}: {wrong.message}", hint=hint))
+
+    async def _carry(self, source: Source, opened: Opened, take: Take) -> Landed:
+        storage, reply = self._storage, opened.reply
+        if take.start == 0 and take.length is not None and take.length <= SMALL and not storage.written.size:
+            return await self._small(opened, take.length)
+        await storage.learn(take.total, source.key, take.validator, opened.witnesses)
+        if take.total is not None:
+            self._shared.emit(events.Sized(self._want.name, take.total))
+        work = WorkList(take.total, storage.written) if take.total is not None else None
+        swarm = Swarm(
+            self._want.name,
+            source,
+            storage,
+            self._shared,
+            work,
+            ask=lambda start, end: source.ask(self._shared.client, self._part(source, start, end)),
+            check_head=lambda head: self._check_head(reply, head),
+            count=self._count,
+        )
+        await swarm.run(reply, take.length)
+        await storage.drained()
+        total = take.total
+        if total is None:
+            total = storage.written.size
+            confirmed = reply.framed or total in {opened.stated, self._want.expected.size}
+            return Landed(total, confirmed)
+        if storage.written.gaps(total):
+            raise swarm.trouble or _cut(reply)
+        return Landed(total, confirmed=True)
+
+    async def _small(self, opened: Opened, length: int) -> Landed:
+        try:
+            async with asyncio.timeout(self._shared.settings.stall_timeout):
+                body = await opened.reply.read(length)
+        except TimeoutError:
+            raise stalled(opened.reply.label) from None
+        if len(body) != length:
+            raise _cut(opened.reply)
+        self._check_head(opened.reply, body)
+        self._count(length)
+        if self._shared.budget.bandwidth is not None:
+            await asyncio.sleep(self._shared.budget.bandwidth.take(asyncio.get_running_loop().time(), length))
+        digests = await self._storage.whole(body, opened.witnesses)
+        return Landed(length, confirmed=True, digests=digests)
+
+    def _part(self, source: Source, start: int, end: int) -> Asked:
+        """A further segment of what this attempt has begun."""
+        storage = self._storage
+        known = storage.validators.get(source.key)
+        return Asked(start, end, True, known, storage.total, self._want.expected.digest_known)
+
+    def _check_head(self, reply: Reply, head: bytes) -> None:
+        reason = impostor(
+            self._want.file_name,
+            head,
+            reply.head.get("content-type"),
+            digest_known=self._want.expected.digest_known,
+        )
+        if reason is not None:
+            raise _impostor(reply, reason)
+
+    def _count(self, count: int) -> None:
+        self.received += count
+        self._shared.emit(events.Received(self._want.name, count))
+
+    async def _begin_again(self, why: str) -> None:
+        await self._storage.begin_again()
+        self._shared.emit(events.Rewound(self._want.name, 0, why))
+
+    def _note(self, text: str) -> None:
+        self._shared.emit(events.Noted(self._want.name, text))
+
+    # --- after a failure -----------------------------------------------------------------------------------------
+
+    async def _after(self, failed: TransferFailed) -> None:
+        """Make the next attempt possible: another source, a pause; or raise the error."""
+        landed = self._storage.written.size
+        progress = landed > self._best
+        if progress:
+            self._best, self._fruitless = landed, 0
+            self._failed.clear()
+        self._failed[self._source.url] = failed
+        pause = retry.wait(self._fruitless + 1, self._shared.jitter())
+        if failed.failure is Failure.BUSY:
+            pause = max(pause, failed.retry_after or 0.0)
+            self._shared.budget.push_back(self._source.host, min(pause, retry.RETRY_AFTER_CAP))
+        following = next((each for each in self._sources if each.url not in self._failed), None)
+        if following is not None and not progress:
+            self._note(f"{failed.error.message}; trying {following.host}")
+            self._source = following
+            return
+        self._fruitless += not progress
+        hopeful = self._hopeful()
+        if hopeful is None:
+            raise self._final(failed)
+        settings = self._shared.settings
+        if pause > retry.RETRY_AFTER_CAP:
+            message = f"{failed.error.message}; it asks to come back in {format_duration(pause)}"
+            raise OriginError(message, hint="run `ckptd sync` again then; what is here is kept")
+        attempt = f"attempt {self._fruitless} of {settings.retries + 1} without progress"
+        self._shared.emit(events.Waiting(self._want.name, pause, f"{failed.error.message} ({attempt})"))
+        self._failed.clear()
+        self._source = hopeful
+        await asyncio.sleep(pause)
+
+    def _hopeful(self) -> Source | None:
+        """The first source whose failure allows another attempt."""
+        retries = self._shared.settings.retries
+        return next(
+            (
+                source
+                for source in self._sources
+                if source.url in self._failed
+                and retry.may_retry(self._failed[source.url].failure, self._fruitless, retries)
+            ),
+            None,
+        )
+
+    def _final(self, failed: TransferFailed) -> CkptdError:
+        """What to tell: the failure of the source that came nearest, by how it fits the contract's order."""
+        errors = [self._failed[source.url].error for source in self._sources if source.url in self._failed]
+        severest = next((each for each in errors if each.exit_status in {3, 4}), failed.error)
+        if self._fruitless > 1:
+            severest = type(severest)(
+                f"{severest.message} (given up after {self._fruitless} attempts without progress)",
+                hint=severest.hint or "run `ckptd sync` again: what is here is kept",
+            )
+        return severest
+
+    async def _rest(self, host: str) -> None:
+        """Keep the quiet that a host asked for, whoever was told."""
+        while seconds := self._shared.budget.quiet(host):
+            self._shared.emit(events.Waiting(self._want.name, seconds, f"{host} asked for a pause"))
+            await asyncio.sleep(seconds)
+
+
+def stalled(label: str) -> TransferFailed:
+    """The bytes came too slowly for too long."""
+    return TransferFailed(Failure.TRANSIENT, NetworkError(f"{label}: stalled"))
+
+
+def _cut(reply: Reply) -> TransferFailed:
+    error = NetworkError(f"{reply.label}: closed the connection in the middle of the body")
+    return TransferFailed(Failure.TRANSIENT, error)
+
+
+def _impostor(reply: Reply, reason: str) -> TransferFailed:
+    return TransferFailed(Failure.IMPOSTOR, OriginError(f"{reply.label} {reason}"))

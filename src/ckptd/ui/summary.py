@@ -1,0 +1,148 @@
+"""The plain text that stays: what came of a run, and what the store holds.
+
+Takes outcomes and rows, gives lines without colours. It imports neither rich nor anything that moves bytes:
+`ckptd status` is run by scripts, and start-up is felt there. It prints nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckptd.core.activity import FAILURES
+from ckptd.core.models import Damage, Outcome
+from ckptd.core.picture import span
+from ckptd.core.units import format_duration, format_rate, format_size
+from ckptd.ui.text import cells, clean, crop, crop_middle, pad
+
+QUIET = frozenset({"present", "intact", "same"})  # the last line counts them, they have none of their own
+READ = frozenset({"intact", "corrupt", "repaired"})  # states after which every byte has been read
+ORDER = (
+    "fetched",
+    "repaired",
+    "present",
+    "intact",
+    "same",
+)  # the good states, in the order in which they are told
+DAMAGES = 5  # damaged ranges that are listed for one checkpoint
+GAP = "  "
+HEADING = ("NAME", "STATE", "TRUST", "SIZE", "VERIFIED", "PATH")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusRow:
+    """One line of `ckptd status`. `verified_age` is in seconds, None when it was never verified."""
+
+    name: str
+    state: str
+    trust: str
+    size: int | None
+    verified_age: float | None
+    path: str
+    note: str = ""
+
+
+def summarise(verb: str, outcomes: Sequence[Outcome], elapsed: float, *, width: int = 80) -> list[str]:
+    """A line for each checkpoint that is worth one, what is wrong and what to do below it, then the totals.
+
+    Messages and hints are never cropped, since people copy them; `width` only shortens names of good ones.
+    """
+    lines: list[str] = []
+    for outcome in outcomes:
+        lines += _told(outcome, width)
+    return [*lines, f"{clean(verb)}: {_totals(verb, outcomes, elapsed)}"]
+
+
+def _told(outcome: Outcome, width: int) -> list[str]:
+    name, state, error = clean(outcome.name), clean(outcome.state), outcome.error
+    if error is None and state in QUIET and not outcome.damage and not outcome.notes:
+        return []
+    if error is not None or state in FAILURES:
+        lines = [f"{name}: {state}" + (f": {clean(error.message)}" if error else "")]
+        lines += [f"  hint: {clean(error.hint)}"] if error and error.hint else []
+    else:
+        facts = f": {state}{_facts(outcome)}"
+        lines = [crop_middle(name, max(24, width - cells(facts))) + facts]
+    lines += _damage(outcome.damage or ())
+    return lines + [f"  note: {clean(note)}" for note in outcome.notes]
+
+
+def _facts(outcome: Outcome) -> str:
+    facts = [] if outcome.size is None else [format_size(outcome.size)]
+    if outcome.bytes_reused and outcome.bytes_fetched:
+        facts.append(f"{format_size(outcome.bytes_reused)} of it were here already")
+    facts += [] if outcome.trust is None else [str(outcome.trust)]
+    return "".join(f", {fact}" for fact in facts)
+
+
+def _damage(damages: Sequence[Damage]) -> list[str]:
+    lines = [
+        f"  damaged: {damage.length} bytes at offset {damage.offset}: {clean(damage.verdict)}"
+        for damage in damages[:DAMAGES]
+    ]
+    more = len(damages) - DAMAGES
+    return [*lines, f"  and {more} more"] if more > 0 else lines
+
+
+def _totals(verb: str, outcomes: Sequence[Outcome], elapsed: float) -> str:
+    states = Counter(clean(outcome.state) for outcome in outcomes)
+    good = [state for state in ORDER if states[state]]
+    others = sorted(state for state in states if state not in ORDER)
+    parts = []
+    if verb in {"sync", "update"} and good:
+        kinds = ", ".join(f"{states[state]} {state}" for state in good)
+        parts.append(f"{sum(states[state] for state in good)} good ({kinds})")
+    else:
+        parts += [f"{states[state]} {state}" for state in good]
+    parts += [f"{states[state]} {state}" for state in others]
+    return f"{', '.join(parts) or 'nothing to do'}{_moved(verb, outcomes, elapsed)}"
+
+
+def _moved(verb: str, outcomes: Sequence[Outcome], elapsed: float) -> str:
+    """How much was moved, in what time: fetched, or read back by verify."""
+    if verb == "verify":
+        count = sum(outcome.size or 0 for outcome in outcomes if outcome.state in READ)
+    else:
+        count = sum(outcome.bytes_fetched for outcome in outcomes)
+    if not count:
+        return f" in {span(elapsed)}"
+    rate = f" ({format_rate(count / elapsed)})" if elapsed >= 0.05 else ""
+    return f", {format_size(count)} in {span(elapsed)}{rate}"
+
+
+def status_lines(rows: Sequence[StatusRow], width: int) -> list[str]:
+    """A heading and a line for each row, aligned; notes stand below their rows.
+
+    Paths are shown where all of them fit, since half a path is of no use.
+    """
+    if not rows:
+        return []
+    table = [HEADING, *map(_columns, rows)]
+    widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
+    rest = sum(widths[1:-1]) + (len(widths) - 2) * len(GAP)
+    paths = any(row.path for row in rows) and widths[0] + rest + len(GAP) + widths[-1] <= width
+    widths[0] = min(widths[0], max(16, width - rest))
+    lines = [_line(HEADING, widths, paths=paths)]
+    for row, columns in zip(rows, table[1:], strict=True):
+        lines.append(_line(columns, widths, paths=paths))
+        lines += [crop(f"  {clean(row.note)}", width)] if row.note else []
+    return lines
+
+
+def _columns(row: StatusRow) -> tuple[str, ...]:
+    age = "never" if row.verified_age is None else f"{_age(row.verified_age)} ago"
+    size = "" if row.size is None else format_size(row.size)
+    return (clean(row.name), clean(row.state), clean(row.trust), size, age, clean(row.path))
+
+
+def _age(seconds: float) -> str:
+    """The largest unit alone: nobody acts on the minutes of "8d 2h"."""
+    return format_duration(seconds).split(" ")[0]
+
+
+def _line(columns: tuple[str, ...], widths: list[int], *, paths: bool) -> str:
+    name, state, trust, size, age, path = columns
+    shown = [pad(crop_middle(name, widths[0]), widths[0]), pad(state, widths[1]), pad(trust, widths[2])]
+    shown += [f"{size:>{widths[3]}}", pad(age, widths[4]), *([path] if paths else [])]
+    return GAP.join(shown).rstrip()
