@@ -28,7 +28,7 @@ import tomli
 import tomli_w
 from origin import Origin
 
-CKPTD = Path(sys.executable).parent / "ckptd"
+CKPTD = Path(os.environ.get("CKPTD_PROGRAM") or Path(sys.executable).parent / "ckptd")
 TIMEOUT = 60.0  # seconds that any one run may take before the test fails
 STATES = {
     "sync": {"present", "fetched", "repaired", "failed"},
@@ -347,6 +347,7 @@ class Workplace:
         path = self.file(name)
         assert path.read_bytes() == body, f"{path}: other bytes"
         assert stat.S_IMODE(path.stat().st_mode) == 0o444
+        assert name in self.lock, f"{name} is published, but not locked"
         entry = self.lock[name]
         assert (entry["sha256"], entry["size"]) == (sha256(body), len(body))
 

@@ -61,3 +61,49 @@ class StallMeter:
             self._bytes = 0
             return False
         return span >= self._timeout
+
+
+class Ramp:
+    """How many connections a download should have to one host, found by trying.
+
+    More connections help where the path or the origin limits each of them, and cost where the machine is the limit
+    (twice the work at four a file, measured on loopback). So: double, look whether the host's total rate rises with
+    it, and go back when it does not. A trial that failed is repeated ever more rarely.
+    """
+
+    TRIAL = 0.3  # seconds over which a rate is measured
+    GAIN = 1.3  # what twice the connections must bring; limits per connection bring nearly 2
+    FIRST_HOLD = 10.0  # seconds until a failed trial is repeated
+
+    def __init__(self, limit: int) -> None:
+        self.level = 1
+        self._limit = limit
+        self._bytes = 0
+        self._since: float | None = None
+        self._before: float | None = None  # the rate before the trial that runs now
+        self._hold = self.FIRST_HOLD
+        self._hold_until = 0.0
+
+    def add(self, count: int) -> None:
+        """`count` bytes came from the host."""
+        self._bytes += count
+
+    def consider(self, now: float) -> int:
+        """The connections per download from now on; called a few times a second by downloads that could use more."""
+        if self._since is None:
+            self._since, self._bytes = now, 0
+        span = now - self._since
+        if span < self.TRIAL or not self._bytes:
+            return self.level
+        rate = self._bytes / span
+        self._since, self._bytes = now, 0
+        if self._before is not None and rate < self._before * self.GAIN:
+            self.level = max(1, self.level // 2)
+            self._before = None
+            self._hold_until, self._hold = now + self._hold, self._hold * 2
+        elif self.level < self._limit and now >= self._hold_until:
+            self.level = min(self._limit, self.level * 2)
+            self._before = rate
+        else:
+            self._before = None
+        return self.level

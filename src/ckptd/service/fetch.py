@@ -86,7 +86,7 @@ class Pass:
             )
             self._shared = Shared(
                 client=await stack.enter_async_context(client),
-                budget=Budget(transfer.connections_per_host, transfer.bandwidth),
+                budget=Budget(transfer.connections_per_host, transfer.connections, transfer.bandwidth),
                 pool=Pool(min(needed, transfer.downloads) * transfer.connections),
                 settings=transfer,
                 emit=self._emit,

@@ -12,12 +12,13 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ckptd.core.pace import Bucket
+from ckptd.core.pace import Bucket, Ramp
 
 
 @dataclass(slots=True, eq=False)
 class _Host:
     allowed: float
+    ramp: Ramp
     active: int = 0
     quiet_until: float = 0.0  # loop time
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
@@ -26,13 +27,17 @@ class _Host:
 class Budget:
     """Connections and bandwidth over all downloads of one process."""
 
-    def __init__(self, per_host: int, bandwidth: float | None) -> None:
+    def __init__(self, per_host: int, per_download: int, bandwidth: float | None) -> None:
         self._per_host = per_host
+        self._per_download = per_download
         self._hosts: dict[str, _Host] = {}
         self.bandwidth = None if bandwidth is None else Bucket(bandwidth)
 
     def _host(self, name: str) -> _Host:
-        return self._hosts.setdefault(name, _Host(float(self._per_host)))
+        found = self._hosts.get(name)
+        if found is None:
+            found = self._hosts[name] = _Host(float(self._per_host), Ramp(self._per_download))
+        return found
 
     def quiet(self, name: str) -> float:
         """Seconds that `name` still wants to be left alone."""
@@ -87,6 +92,10 @@ class Budget:
         if host.allowed < self._per_host:
             host.allowed = min(float(self._per_host), host.allowed + 1.0 / host.allowed)
             self._wake(host)
+
+    def ramp(self, name: str) -> Ramp:
+        """How many connections a download to this host should have."""
+        return self._host(name).ramp
 
     @staticmethod
     def _wake(host: _Host) -> None:

@@ -107,6 +107,7 @@ class Swarm:
         self._active = 0
         self._extras_allowed = work is not None and source.manners is not Manners.WHOLE
         self._received = 0
+        self._ramp = shared.budget.ramp(source.host)
         self._begun = self._grow_at = self._loop.time()
         self._troubles = 0
         self._ended = asyncio.Event()
@@ -165,7 +166,9 @@ class Swarm:
     async def _segments(self) -> None:
         """Fetch segments until there are none, or the host is crowded, or an answer does not fit."""
         budget, host = self._shared.budget, self._source.host
-        while self._work is not None and self._extras_allowed and not (self._active > 1 and budget.crowded(host)):
+        while self._work is not None and self._extras_allowed:
+            if self._active > 1 and (budget.crowded(host) or self._active > self._ramp.level):
+                return
             lease = self._work.take(self._segment())
             if lease is None:
                 return
@@ -212,6 +215,7 @@ class Swarm:
 
     def _on_bytes(self, count: int) -> None:
         self._received += count
+        self._ramp.add(count)
         self._count_bytes(count)
 
     # --- watching ------------------------------------------------------------------------------------------------
@@ -249,6 +253,8 @@ class Swarm:
             rate=self._received / max(elapsed, TICK),
             elapsed=elapsed,
         )
+        if wanted > self._active:
+            wanted = min(wanted, self._ramp.consider(now))
         while self._active < wanted and self._shared.budget.try_acquire(self._source.host):
             self._spawn(group, self._extra())
 
