@@ -87,6 +87,14 @@ class MissingError(CkptdError):
     exit_status = 1
 
 
+class Stopped(Exception):  # noqa: N818  # nothing went wrong: somebody asked
+    """A signal ended the work; partials are kept. The exit status is a shell's: 128 and the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by signal {number}")
+        self.exit_status = 128 + number
+
+
 # When several apply, the first of these is returned (the contract's order).
 EXIT_ORDER = (3, 5, 4, 1)
 

@@ -16,11 +16,16 @@ from origin import Behaviour, Hold, Turn
 HTML = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>Please sign in.</body></html>\n"
 
 
-def cut(at: int, how: Literal["fin", "rst"] = "fin") -> Behaviour:
-    """End the connection after exactly `at` body bytes."""
+def cut(at: int, how: Literal["fin", "rst"] = "fin", *, after: float = 0.05) -> Behaviour:
+    """End the connection after exactly `at` body bytes, `after` seconds behind the last of them.
+
+    With `after=0` the end arrives together with the bytes, so that a client may see it before it has looked at
+    them, and lose them; a moment later it has them in hand.
+    """
 
     def behave(turn: Turn) -> None:
         turn.reply.cut = (at, how)
+        turn.reply.cut_after = after
 
     return behave
 

@@ -150,6 +150,7 @@ class Reply:
     raw: bytes | None = None  # sent instead of the head, then the connection ends
     endless: bytes | None = None  # repeated after `before` or `raw` until the client goes
     cut: tuple[int, Literal["fin", "rst"]] | None = None
+    cut_after: float = 0.0  # seconds between the last byte and the cut
     hold: tuple[int, Hold] | None = None  # -1 holds before the status line
     pace: tuple[int, float] | None = None  # bytes, seconds between them
     same_packet: bytes = b""  # stray bytes in the packet of the body's end
@@ -648,6 +649,8 @@ class _Sender:
             if reply.hold is not None and at == reply.hold[0]:
                 self._wait(reply.hold[1])
             if reply.cut is not None and at >= reply.cut[0]:
+                self._drain()
+                self.origin.closing.wait(reply.cut_after)
                 self._end(reply.cut[1])
             if at >= size:
                 break

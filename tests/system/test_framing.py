@@ -24,6 +24,8 @@ BOUND = 20  # requests that a run with `retries = 2` may at most make for one fi
 CUTS: dict[str, tuple[Behaviour, ...]] = {
     "length, FIN": (f.cut(CUT),),
     "length, RST": (f.cut(CUT, "rst"),),
+    "length, FIN right behind the bytes": (f.cut(CUT, after=0),),
+    "length, RST right behind the bytes": (f.cut(CUT, "rst", after=0),),
     "length, nothing at all": (f.cut(0),),
     "chunked, no last chunk": (f.chunked(last_chunk=False), f.cut(CUT)),
     "chunked, only the last chunk missing": (f.chunked(last_chunk=False),),

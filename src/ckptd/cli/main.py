@@ -21,11 +21,10 @@ from click.shell_completion import CompletionItem
 
 from ckptd import __version__
 from ckptd.cli import output, show
-from ckptd.cli.running import Stopped, run
 from ckptd.core.models import Outcome
 from ckptd.core.units import parse_duration
 from ckptd.core.urls import redact_text
-from ckptd.errors import CkptdError, ConfigError, worst
+from ckptd.errors import CkptdError, ConfigError, Stopped, worst
 from ckptd.service.workplace import Workplace, enter, find_manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -122,6 +121,7 @@ def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) 
     ckptd sync @simple resnet50   what carries a tag, and one by name
     ckptd sync --locked           in CI: only what the lock already names
     """
+    from ckptd.cli.running import run  # noqa: PLC0415
     from ckptd.service import sync as service  # noqa: PLC0415
     from ckptd.store import inventory  # noqa: PLC0415
 
@@ -174,6 +174,7 @@ def update(options: Options, names: tuple[str, ...]) -> int:
 
     This is the only command that changes a locked sha256. Whoever has the old file open keeps the old bytes.
     """
+    from ckptd.cli.running import run  # noqa: PLC0415
     from ckptd.service import sync as service  # noqa: PLC0415
     from ckptd.store import inventory  # noqa: PLC0415
 
@@ -204,6 +205,7 @@ def verify(options: Options, names: tuple[str, ...], sha256: bool, older_than: f
     Reads from the disk itself where the filesystem allows it, on all cores; says which stretches of a file are
     damaged. `ckptd sync NAME` fetches a damaged checkpoint again.
     """
+    from ckptd.cli.running import run  # noqa: PLC0415
     from ckptd.service.verify import Audit  # noqa: PLC0415
 
     begun = time.monotonic()

@@ -8,17 +8,9 @@ import signal
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from ckptd.errors import CkptdError
+from ckptd.errors import CkptdError, Stopped
 
 T = TypeVar("T")
-
-
-class Stopped(Exception):  # noqa: N818  # nothing went wrong: somebody asked
-    """A signal ended the work; partials are kept."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_status = 128 + number
 
 
 def run(work: Coroutine[object, object, T]) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 from ckptd.core.hosts import is_loopback_host, is_private_host
@@ -84,6 +85,7 @@ def _redact_match(found: re.Match[str]) -> str:
     return redact(url) + found[0][len(url) :]
 
 
+@lru_cache(maxsize=4096)
 def normalise(url: str) -> str:
     """The https form of `gs://bucket/object[#generation]` and `hf://[datasets/]org/repo[@revision]/path`.
 
@@ -154,6 +156,7 @@ def file_name(url: str) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
 def origin_of(url: str) -> tuple[str, str, int]:
     """(scheme, lower-case host without brackets, port): what credentials are bound to. Raises ValueError."""
     parts = urlsplit(normalise(url))
@@ -165,6 +168,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     return parts.scheme, host, PORTS[parts.scheme] if port is None else port
 
 
+@lru_cache(maxsize=4096)
 def host_label(url: str) -> str:
     """The host for people to read, with its port where that is unusual; "unknown host" when there is none."""
     try:

@@ -18,7 +18,7 @@ from ckptd.core.models import Outcome, Trust
 from ckptd.core.plan import Check, Expectation, Fetch, Relock, relocked
 from ckptd.core.proof import Mismatch, Proven, admissible, after_mismatches, prove
 from ckptd.core.urls import normalise, rewrite
-from ckptd.errors import CkptdError, PolicyError, StorageError
+from ckptd.errors import CkptdError, StorageError
 from ckptd.service.ledger import Ledger
 from ckptd.service.sync import Task, finished, kept, plan, refused, settle_without_work
 from ckptd.service.workplace import Workplace
@@ -27,7 +27,8 @@ from ckptd.store.owner import Owner
 from ckptd.store.partials import Partial, sweep
 from ckptd.store.places import prepare, storage_error
 from ckptd.store.publish import Verified, mend_mode, save_table, stamp
-from ckptd.store.state import FileRecord, PartialRecord, State, load_files, load_partials
+from ckptd.store.records import FileRecord, PartialRecord, load_files, load_partials
+from ckptd.store.state import State
 from ckptd.transfer.budget import Budget
 from ckptd.transfer.buffers import Pool
 from ckptd.transfer.client import Client, Deadlines, token

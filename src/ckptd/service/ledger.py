@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from sqlite3 import Connection
+from threading import Lock
 from typing import TypeVar
 
-from ckptd.core.models import Lock, LockEntry
+from ckptd.core.models import Lock as LockContent
+from ckptd.core.models import LockEntry
 from ckptd.store import inventory, lockfile, publish
 from ckptd.store.places import Places
 from ckptd.store.publish import Published, Verified
-from ckptd.store.state import FileRecord, State, Visit, add_history, drop_partials, save_files
+from ckptd.store.records import FileRecord, Visit, add_history, drop_partials, save_files
+from ckptd.store.state import State
 
 T = TypeVar("T")
 WRITE_EVERY = 0.5  # seconds between two writes of the lock at least
@@ -27,13 +30,17 @@ WRITE_EVERY = 0.5  # seconds between two writes of the lock at least
 class Ledger:
     """The lock's only writer during a run. A `frozen` one (`--locked`) never writes it."""
 
-    def __init__(self, lock: Lock, places: Places, state: State, pool: ThreadPoolExecutor, *, frozen: bool) -> None:
+    def __init__(
+        self, lock: LockContent, places: Places, state: State, pool: ThreadPoolExecutor, *, frozen: bool
+    ) -> None:
         self._entries = dict(lock.entries)
         self._places = places
         self._state = state
         self._pool = pool
         self._frozen = frozen
-        self._changed = False
+        self._version = 0  # of the entries; counts up with every change
+        self._on_disk = 0  # the version that the lock has
+        self._mutex = Lock()  # a write that was begun is finished before the next, also when its waiter has gone
         self._dirty = asyncio.Event()
         self._done: list[str] = []  # names whose partials may be forgotten once the lock is written
 
@@ -73,7 +80,7 @@ class Ledger:
         """The lock has to say this from now on."""
         if not self._frozen and self._entries.get(entry.name) != entry:
             self._entries[entry.name] = entry
-            self._changed = True
+            self._version += 1
         self._done.append(entry.name)
         self._dirty.set()
 
@@ -86,15 +93,19 @@ class Ledger:
 
     async def write(self) -> None:
         """Write the lock if it is due, then forget the partials it makes superfluous. Raises StorageError."""
-        if not self._dirty.is_set():
-            return
         self._dirty.clear()
-        done, self._done = self._done, []
-        if self._changed:
-            self._changed = False
-            lock = Lock(dict(self._entries))
-            await self.thread(lambda: lockfile.write(self._places.lock, lock))
-        await self._state.do(lambda database: drop_partials(database, done))
+        done = list(self._done)
+        version, content = self._version, LockContent(dict(self._entries))
+        await self.thread(lambda: self._write(version, content))
+        if done:
+            await self._state.do(lambda database: drop_partials(database, done))
+            del self._done[: len(done)]
+
+    def _write(self, version: int, content: LockContent) -> None:
+        with self._mutex:
+            if version > self._on_disk:
+                lockfile.write(self._places.lock, content)
+                self._on_disk = version
 
     async def thread(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a disk thread."""

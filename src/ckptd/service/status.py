@@ -15,7 +15,7 @@ from ckptd.errors import MissingError
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.owner import holder
-from ckptd.store.state import FileRecord, PartialRecord, load_partials, read_only
+from ckptd.store.records import FileRecord, PartialRecord, load_partials, read_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from ckptd.errors import CkptdError, DriftError
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.places import Places
-from ckptd.store.state import FileRecord
+from ckptd.store.records import FileRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from ckptd.service.workplace import Workplace
 from ckptd.store import inventory, scrub
 from ckptd.store.digests import DIGEST_SIZE
 from ckptd.store.publish import stamp
-from ckptd.store.state import FileRecord, State, Visit, add_history, save_files
+from ckptd.store.records import FileRecord, Visit, add_history, save_files
+from ckptd.store.state import State
 
 T = TypeVar("T")
 FLICKER = "read wrong once and right the second time: suspect memory or a cable"

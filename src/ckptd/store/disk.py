@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 READ_SIZE = 1024 * 1024  # bytes read at a time when hashing; larger falls out of the processor's cache
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
@@ -60,6 +61,7 @@ def drop_cache(fd: int, offset: int, length: int) -> None:
     os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
 
+@cache
 def boot_id() -> str:
     """Names the time since the machine started: what was written in it is still in the page cache."""
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ckptd.core.plan import Found
 from ckptd.store.places import Places
 from ckptd.store.publish import stamp
-from ckptd.store.state import FileRecord, load_files, read_only
+from ckptd.store.records import FileRecord, load_files, read_only
 
 
 def look(path: Path, store: Path, records: Mapping[str, FileRecord]) -> Found | None:

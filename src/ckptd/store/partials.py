@@ -25,7 +25,8 @@ from ckptd.errors import CkptdError, StorageError
 from ckptd.store import disk
 from ckptd.store.digests import ALWAYS, Bundle, bundles
 from ckptd.store.places import Places, storage_error
-from ckptd.store.state import PartialRecord, State, drop_partials, save_partial
+from ckptd.store.records import PartialRecord, drop_partials, save_partial
+from ckptd.store.state import State
 
 T = TypeVar("T")
 Release = Callable[[], None]

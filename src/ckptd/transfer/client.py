@@ -29,10 +29,10 @@ from yarl import URL
 
 from ckptd import __version__
 from ckptd.core import redirect
+from ckptd.core.hosts import is_private_host
 from ckptd.core.models import Auth
 from ckptd.core.response import Head
 from ckptd.core.retry import Failure
-from ckptd.core.hosts import is_private_host
 from ckptd.core.urls import host_label, origin_of, redact, redact_text
 from ckptd.errors import CkptdError, ConfigError, NetworkError, PolicyError
 from ckptd.transfer.failure import TransferFailed
@@ -192,7 +192,7 @@ class Client:
         self._deadlines = deadlines
         self._auth = auth
         self._private_redirects = private_redirects
-        self._proxies = getproxies_environment()
+        self._proxies: dict[tuple[str, str, int], str | None] = {}
         self._session: aiohttp.ClientSession | None = None
         self._public: dict[str, bool] = {}
 
@@ -259,10 +259,14 @@ class Client:
             raise _failed(error, url) from error
 
     def _proxy(self, url: str) -> str | None:
-        scheme, host, port = origin_of(url)
-        if proxy_bypass(f"{host}:{port}"):
-            return None
-        return self._proxies.get(scheme) or self._proxies.get("all")
+        """The environment's proxy for this URL's host, looked up once a host."""
+        origin = origin_of(url)
+        if origin not in self._proxies:
+            scheme, host, port = origin
+            named = getproxies_environment()
+            proxy = None if not named or proxy_bypass(f"{host}:{port}") else named.get(scheme) or named.get("all")
+            self._proxies[origin] = proxy
+        return self._proxies[origin]
 
     async def _check_private(self, begun: str, following: str) -> None:
         """A public origin must not send us to this machine or its neighbours (server-side request forgery)."""

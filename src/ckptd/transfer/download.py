@@ -10,10 +10,8 @@ import asyncio
 from dataclasses import dataclass
 
 from ckptd.core import events, retry
-from ckptd.core.models import TransferSettings, Witness
 from ckptd.core.plan import Expectation
 from ckptd.core.proof import Promise, prove_size
-from ckptd.core.ranges import Extents
 from ckptd.core.response import Asked, Changed, Complete, Ignored, Misfit, Sameness, Take, Validator, WantRaw
 from ckptd.core.retry import Failure
 from ckptd.core.segments import WorkList
@@ -109,7 +107,8 @@ class Download:
             known = Validator(total=storage.total, identity=other.identity)
         start, end = storage.written.gaps(storage.total)[0] if storage.total is not None else (storage.written.size, 0)
         at_end = storage.total is None or end == storage.total
-        return Asked(start, None if at_end else end, True, known, storage.total, digest_known)
+        end_asked = None if at_end else end
+        return Asked(start, end_asked, ranged=True, known=known, total=storage.total, digest_known=digest_known)
 
     async def _accept(self, source: Source, opened: Opened) -> Take | None:
         """Act on the verdict: what to take from the body; None to ask again."""
@@ -204,6 +203,8 @@ class Download:
         await storage.drained()
         total = take.total
         if total is None:
+            if swarm.trouble is not None:
+                raise swarm.trouble
             total = storage.written.size
             confirmed = reply.framed or total in {opened.stated, self._want.expected.size}
             return Landed(total, confirmed)
@@ -230,7 +231,8 @@ class Download:
         """A further segment of what this attempt has begun."""
         storage = self._storage
         known = storage.validators.get(source.key)
-        return Asked(start, end, True, known, storage.total, self._want.expected.digest_known)
+        digest_known = self._want.expected.digest_known
+        return Asked(start, end, ranged=True, known=known, total=storage.total, digest_known=digest_known)
 
     def _check_head(self, reply: Reply, head: bytes) -> None:
         reason = impostor(

@@ -1,0 +1,68 @@
+"""A fixed number of buffers: a ceiling for memory, and nobody forgotten in the queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from ckptd.transfer.buffers import LARGEST, SMALLEST, SPARE, TOTAL, Buffer, Pool
+
+
+def drain(pool: Pool) -> list[Buffer]:
+    found = []
+    while (buffer := pool.get()) is not None:
+        found.append(buffer)
+    return found
+
+
+@pytest.mark.parametrize("connections", [1, 4, 32, 100, 512])
+def test_memory_has_a_ceiling(connections: int) -> None:
+    pool = Pool(connections)
+    assert SMALLEST <= pool.size <= LARGEST
+    assert pool.size % 4096 == 0
+    ceiling = max(TOTAL, SMALLEST * (connections + SPARE))
+    assert pool.size * (connections + SPARE) <= ceiling
+
+
+def test_each_connection_gets_one_and_some_are_spare() -> None:
+    pool = Pool(3)
+    assert len(drain(pool)) == 3 + SPARE
+    assert pool.get() is None
+
+
+def test_a_buffer_comes_back_when_the_last_holder_lets_go() -> None:
+    pool = Pool(1)
+    first, *_ = drain(pool)
+    first.hold()
+    first.release()
+    assert pool.get() is None
+    first.release()
+    assert pool.get() is first
+    assert len(first.view) == pool.size
+
+
+def test_whoever_waits_longest_comes_first() -> None:
+    pool = Pool(1)
+    buffers = drain(pool)
+    served: list[str] = []
+
+    def waiter(name: str) -> None:
+        if pool.get() is not None:
+            served.append(name)
+
+    for name in ("a", "b", "c"):
+        pool.call_when_free(lambda name=name: waiter(name))  # type: ignore[misc]
+    buffers[0].release()
+    assert served == ["a"]
+    buffers[1].release()
+    buffers[2].release()
+    assert served == ["a", "b", "c"]
+
+
+def test_somebody_who_needs_it_no_more_does_not_stop_the_queue() -> None:
+    pool = Pool(1)
+    buffers = drain(pool)
+    served: list[Buffer | None] = []
+    pool.call_when_free(lambda: None)  # its connection was aborted meanwhile
+    pool.call_when_free(lambda: served.append(pool.get()))
+    buffers[0].release()
+    assert served == [buffers[0]]
