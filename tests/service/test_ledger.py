@@ -42,11 +42,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield made
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="ledger.py write: `_dirty`, `_changed` and `_done` are cleared before the write; `writer.cancel()` in "
-    "fetch.py `_all` cancels a write that is still queued, and the last `write()` finds nothing to do: exit 0, no lock",
-)
 async def test_a_cancelled_write_is_done_by_the_last_one(
     places: Places, state: State, pool: ThreadPoolExecutor
 ) -> None:

@@ -18,7 +18,8 @@ from blake3 import blake3
 from ckptd.core.models import Checkpoint
 from ckptd.store.partials import Partial
 from ckptd.store.places import Places, prepare
-from ckptd.store.state import PartialRecord, State, load_partials
+from ckptd.store.records import PartialRecord, load_partials
+from ckptd.store.state import State
 
 URL = "https://example.org/model.tar.gz"
 CHECKPOINT = Checkpoint("model", URL, "model.tar.gz")

@@ -1,7 +1,12 @@
-"""Run `ckptd` as a plain user and stop it dead, as SIGKILL would, at a named step of publishing. Run by test_publish."""
+"""Run `ckptd` as a plain user and stop it dead, as SIGKILL would, at a named step of publishing.
+
+A process of its own, started by test_publish: imports once, then forks for every line it is sent (a JSON list of the
+step, the file for stdout, and the arguments) and answers with the exit status.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +15,7 @@ from typing import Any
 from house import like_a_plain_user
 
 from ckptd.cli.main import main
+from ckptd.service import fetch
 from ckptd.service.ledger import Ledger
 from ckptd.store import lockfile, publish
 from ckptd.store.partials import Partial
@@ -68,7 +74,24 @@ async def _written(self: Ledger) -> None:
         die()
 
 
+def run(step: str, output: str, arguments: list[str]) -> int:
+    """One run in a process of its own; its exit status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
+        like_a_plain_user()
+        arm(step)
+        main(arguments)
+    except SystemExit as ended:
+        sys.stdout.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 70)
+    finally:
+        os._exit(71)
+
+
 if __name__ == "__main__":
-    like_a_plain_user()
-    arm(sys.argv[1])
-    main(sys.argv[2:])
+    assert fetch.Pass  # imported here, once
+    for line in sys.stdin:
+        print(run(*json.loads(line)), flush=True)

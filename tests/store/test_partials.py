@@ -200,9 +200,7 @@ async def test_a_file_size_limit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-async def test_every_waiter_hears_of_a_failed_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+async def test_every_waiter_hears_of_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def full(fd: int, data: memoryview, at: int) -> None:
         raise OSError(code, os.strerror(code))
 

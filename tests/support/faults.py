@@ -324,9 +324,7 @@ def flip(offset: int) -> Behaviour:
     return behave
 
 
-def page(
-    body: bytes = HTML, *, status: int = 200, content_type: str = "text/html; charset=utf-8"
-) -> Behaviour:
+def page(body: bytes = HTML, *, status: int = 200, content_type: str = "text/html; charset=utf-8") -> Behaviour:
     """A page in place of the object."""
     return lambda turn: o.page(turn.reply, status, body, content_type)
 

@@ -444,9 +444,7 @@ class Origin:
         head, _, rest = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _version = first.split(" ", 2)
-        headers = tuple(
-            (key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines)
-        )
+        headers = tuple((key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines))
         return Request(method, target, headers), rest
 
     def _receive(self, sock: socket.socket) -> bytes:
@@ -488,6 +486,9 @@ class Origins:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         for one in self.made:
             one.stop()
 
@@ -640,9 +641,7 @@ class _Sender:
     def _body(self) -> None:
         reply = self.reply
         body, size = reply.body, len(reply.body)
-        stops = sorted(
-            {at for at in (reply.cut and reply.cut[0], reply.hold and reply.hold[0]) if at is not None}
-        )
+        stops = sorted({at for at in (reply.cut and reply.cut[0], reply.hold and reply.hold[0]) if at is not None})
         step = reply.pace[0] if reply.pace else CHUNK
         at = 0
         while True:

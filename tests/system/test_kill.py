@@ -24,12 +24,8 @@ def halfway(origin: Origin, site: Workplace, path: str = PATH) -> Hold:
     return place
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
-)
-def test_stopped_keeps_the_partial(
-    origin: Origin, site: Workplace, number: signal.Signals, status: int
-) -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_stopped_keeps_the_partial(origin: Origin, site: Workplace, number: signal.Signals, status: int) -> None:
     """Exit 130 and 143; partials are kept, the next run fetches only the rest: counted at the origin."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"stall_timeout": "30s"})
     place = halfway(origin, site)
@@ -111,7 +107,7 @@ def test_what_was_done_before_the_signal_is_locked(origin: Origin, site: Workpla
     assert origin.body_bytes("/b.tgz") == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_random_until_done(origin: Origin, site: Workplace, seed: int) -> None:
     """issue 2: SIGKILL at random moments in a loop until done, then compared (I1, I2, I6).
 
@@ -120,7 +116,7 @@ def test_killed_at_random_until_done(origin: Origin, site: Workplace, seed: int)
     """
     chance = random.Random(seed)  # noqa: S311
     bodies = {
-        "big": tgz(12_000_000, 100),
+        "big": tgz(9_000_000, 100),
         **{f"m{number}": tgz(150_000, 101 + number) for number in range(5)},
     }
     site.write(*({"name": name, "url": origin.put(f"/{name}.tgz", body)} for name, body in bodies.items()))
@@ -128,7 +124,7 @@ def test_killed_at_random_until_done(origin: Origin, site: Workplace, seed: int)
     kills = 0
     while True:
         running = site.start("sync", "--json")
-        limit = time.monotonic() + chance.uniform(0.2, 1.0) * (1 + kills / 4)
+        limit = time.monotonic() + chance.uniform(0.3, 1.0) * (1 + kills / 3)
         wait_until(lambda: not running.running or time.monotonic() > limit, what="the moment")  # noqa: B023
         if not running.running:
             running.wait().expect(0)

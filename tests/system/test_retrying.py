@@ -5,40 +5,44 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import faults as f
 import pytest
 from origin import Hold, Origin, Origins
 from web import free_port
-from workplace import Workplace, sha256, tgz, wait_until
+from workplace import Batch, Workplace, sha256, tgz, wait_until
 
 A = tgz(260_000, 1)
 B = tgz(260_000, 2)
 CUT = 100_000
 PATH = "/a.tar.gz"
 
-TRANSIENT = [408, 425, 429, 500, 502, 503, 504]
+TRANSIENT = ["408", "425", "429", "500", "502", "503", "504"]
 
 
-@pytest.mark.parametrize("status", TRANSIENT)
-def test_transient_status_twice(origin: Origin, site: Workplace, status: int) -> None:
+def test_transient_status_twice(tmp_path: Path) -> None:
     """1, Retry: 408, 429 and 5xx are tried again."""
-    site.one(origin.put(PATH, A))
-    origin.on(PATH, f.status(status), times=2, method=None)
-    site.sync().expect(0)
-    site.assert_good("a", A)
+    with Batch(tmp_path, TRANSIENT) as batch:
+        for status, origin in batch.origin.items():
+            origin.put(PATH, A)
+            origin.on(PATH, f.status(int(status)), times=2, method=None)
+        batch.sync()
+        for status in TRANSIENT:
+            batch.assert_good(status, A)
 
 
-@pytest.mark.parametrize("status", TRANSIENT)
-def test_transient_status_for_ever(origin: Origin, site: Workplace, status: int) -> None:
+def test_transient_status_for_ever(tmp_path: Path) -> None:
     """`transfer.retries`: attempts without progress are bounded; the message names what was said."""
-    site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"retries": 1})
-    origin.on(PATH, f.status(status), times=None, method=None)
-    run = site.sync().expect(1)
-    assert run.kind("a") in {"origin", "network"}
-    assert str(status) in run.message("a")
-    assert 2 <= len(origin.requests()) <= 4
-    site.assert_absent("a")
+    with Batch(tmp_path, TRANSIENT) as batch:
+        for status, origin in batch.origin.items():
+            origin.put(PATH, A)
+            origin.on(PATH, f.status(int(status)), times=None, method=None)
+        batch.sync(transfer={"retries": 1})
+        for status, origin in batch.origin.items():
+            batch.assert_failed(status, "origin", "network")
+            assert status in batch.message(status)
+            assert 2 <= len(origin.requests()) <= 4
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -65,16 +69,29 @@ def test_retry_after_as_a_date_is_waited_for(origin: Origin, site: Workplace) ->
     assert datetime.now(UTC) >= when.replace(microsecond=0)
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["0", "-5", "soon", "", "1.5", "Wed, 01 Jan 2020 00:00:00 GMT", "Wed, 99 Foo 2020", "0x10", "٣", "1, 2"],
-)
-def test_retry_after_of_no_use(origin: Origin, site: Workplace, value: str) -> None:
+OF_NO_USE = [
+    "0",
+    "-5",
+    "soon",
+    "",
+    "1.5",
+    "Wed, 01 Jan 2020 00:00:00 GMT",
+    "Wed, 99 Foo 2020",
+    "0x10",
+    "٣",
+    "1, 2",
+]
+
+
+def test_retry_after_of_no_use(tmp_path: Path) -> None:
     """4.5: negative, past, garbage: the usual backoff, no crash, no hammering."""
-    site.one(origin.put(PATH, A))
-    origin.on(PATH, f.later(503, value.encode().decode("latin-1")), times=2)
-    site.sync().expect(0)
-    site.assert_good("a", A)
+    with Batch(tmp_path, OF_NO_USE) as batch:
+        for value, origin in batch.origin.items():
+            origin.put(PATH, A)
+            origin.on(PATH, f.later(503, value.encode().decode("latin-1")), times=2)
+        batch.sync()
+        for value in OF_NO_USE:
+            batch.assert_good(value, A)
 
 
 @pytest.mark.parametrize("value", ["86400", "9999999999", "9" * 400, "Fri, 01 Jan 2100 00:00:00 GMT"])

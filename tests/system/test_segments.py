@@ -67,9 +67,7 @@ def test_connections_per_host_hold_for_segments(origin: Origin, site: Workplace)
     assert origin.peak <= 3
 
 
-@pytest.mark.parametrize(
-    "row", ["ignores ranges", "wrong Content-Range", "503 to all but one", "cut", "multipart"]
-)
+@pytest.mark.parametrize("row", ["ignores ranges", "wrong Content-Range", "503 to all but one", "cut", "multipart"])
 def test_trouble_with_segments(origin: Origin, slow: Workplace, row: str) -> None:
     """4.1 with segments: fall back in steps, without draining the file on every connection."""
     behaviours: dict[str, tuple[Behaviour, ...]] = {
@@ -92,7 +90,7 @@ def test_changed_while_segments_run(origin: Origin, slow: Workplace) -> None:
     """Promise 4: the second connection meets version B: nothing of A and B is joined."""
     replace = origin.on(PATH, becomes_b(origin), resume=True)
     slow.sync().expect(0)
-    slow.assert_good("a", B)
+    slow.assert_same_or_absent("a", A, B)  # the first stream may have brought all of A
     assert replace.fired
 
 
@@ -101,7 +99,7 @@ def test_changed_while_segments_run_and_if_range_is_ignored(origin: Origin, slow
     origin.on(PATH, f.ignores_if_range(), times=None)
     replace = origin.on(PATH, becomes_b(origin, if_range=False), resume=True)
     slow.sync().expect(0)
-    slow.assert_good("a", B)
+    slow.assert_same_or_absent("a", A, B)  # the first stream may have brought all of A
     assert replace.fired
 
 

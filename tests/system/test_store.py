@@ -53,9 +53,7 @@ class SmallDisk:
     def __init__(self, path: Path, size: str) -> None:
         self.path = path
         path.mkdir(parents=True)
-        subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "none", str(path)], check=True
-        )
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "none", str(path)], check=True)
 
     def remount(self, options: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{options}", str(self.path)], check=True)
@@ -218,9 +216,7 @@ def test_disk_full(origin: Origin, site: Workplace, small_disk: SmallDisk) -> No
     site.assert_good("big", BIG)
 
 
-def test_disk_fills_under_a_body_of_unknown_length(
-    origin: Origin, site: Workplace, small_disk: SmallDisk
-) -> None:
+def test_disk_fills_under_a_body_of_unknown_length(origin: Origin, site: Workplace, small_disk: SmallDisk) -> None:
     """5: chunked, so no size is known beforehand; ENOSPC comes in the middle."""
     del small_disk
     site.write({"name": "big", "url": origin.put("/big.tar.gz", BIG)})
@@ -306,8 +302,10 @@ def test_every_fsync_fails(origin: Origin, site: Workplace, strace: str) -> None
     site.assert_good("a", A)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 6, 8])
-@pytest.mark.parametrize("call", ["fsync", "fdatasync"])
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [("fsync", 1), ("fsync", 2), ("fsync", 3), ("fsync", 5), ("fdatasync", 1), ("fdatasync", 2), ("fdatasync", 4)],
+)
 def test_one_fsync_fails(origin: Origin, site: Workplace, strace: str, call: str, number: int) -> None:
     """5: whichever fsync it is, what is locked is durable; the next run mends everything."""
     site.one(origin.put(PATH, A))

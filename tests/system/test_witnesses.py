@@ -5,11 +5,14 @@ A right one makes the lock say `witnessed`; a wrong one fails the attempt, and n
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
 import faults as f
 import pytest
 from digests_of import b64, crc32c, md5, sha256, sha512
 from origin import Origin, Origins
-from workplace import Workplace, tgz
+from workplace import Batch, Workplace, tgz
 from workplace import sha256 as hex_sha256
 
 A = tgz(260_000, 1)
@@ -59,30 +62,51 @@ ROWS = sorted(dialects(b""))
 
 def with_plus_and_slash() -> bytes:
     """A body whose md5 has both `+` and `/` in base64."""
-    return next(
-        body for body in (tgz(20_000, seed) for seed in range(500)) if "+" in md5(body) and "/" in md5(body)
-    )
+    return next(body for body in (tgz(20_000, seed) for seed in range(500)) if "+" in md5(body) and "/" in md5(body))
+
+
+def published(root: Path, said: Mapping[str, Lines]) -> Iterator[Batch]:
+    """Body A for every row, with the row's header lines."""
+    with Batch(root, said) as batch:
+        for row, origin in batch.origin.items():
+            origin.put(PATH, A)
+            for name in {name for name, _ in said[row]}:
+                first, *more = [value for key, value in said[row] if key == name]
+                origin.on(PATH, f.header(name, first, *more), times=None, method=None)
+        batch.sync()
+        yield batch
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batch]:
+    yield from published(tmp_path_factory.mktemp("right"), {row: dialects(A)[row][1] for row in ROWS})
+
+
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batch]:
+    yield from published(tmp_path_factory.mktemp("wrong"), {row: dialects(B)[row][1] for row in ROWS})
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batch]:
+    yield from published(tmp_path_factory.mktemp("silent"), IGNORED)
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_right_witness_is_recorded(origin: Origin, site: Workplace, row: str) -> None:
+def test_right_witness_is_recorded(right: Batch, row: str) -> None:
     """4.4: the digest agrees; the lock says so, and by whom."""
-    prefix, lines = dialects(A)[row]
-    site.one(origin.put(PATH, A, headers=lines))
-    run = site.sync().expect(0)
-    site.assert_good("a", A)
-    assert run.entry("a")["trust"] == site.lock["a"]["trust"] == "witnessed"
-    assert [x for x in site.lock["a"]["witnesses"] if x.startswith(prefix)], site.lock["a"]
+    right.assert_good(row, A)
+    assert right.entry(row)["trust"] == right.locked(row)["trust"] == "witnessed"
+    prefix = dialects(A)[row][0]
+    assert [x for x in right.locked(row)["witnesses"] if x.startswith(prefix)], right.locked(row)
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_wrong_witness_fails(origin: Origin, site: Workplace, row: str) -> None:
+def test_wrong_witness_fails(wrong: Batch, row: str) -> None:
     """4.4, conflict rule: a digest that disagrees fails, though nothing is pinned; exit 3, bounded."""
-    site.one(origin.put(PATH, A, headers=dialects(B)[row][1]))
-    run = site.sync().expect(3)
-    assert run.kind("a") == "integrity"
-    site.assert_absent("a")
-    assert len(origin.requests(method="GET")) < 12
+    wrong.assert_failed(row, "integrity")
+    assert wrong.result.status == 3
+    assert len(wrong.origin[row].requests(method="GET")) < 12
 
 
 @pytest.mark.parametrize("wrong", ["md5", "crc32c"])
@@ -165,13 +189,10 @@ IGNORED: dict[str, Lines] = {
 
 
 @pytest.mark.parametrize("row", sorted(IGNORED))
-def test_what_says_nothing_is_ignored(origin: Origin, site: Workplace, row: str) -> None:
+def test_what_says_nothing_is_ignored(silent: Batch, row: str) -> None:
     """1, 3, 4.4: unknown algorithms and checksums of checksums are neither failure nor witness."""
-    site.one(origin.put(PATH, A))
-    origin.on(PATH, *(f.header(name, value) for name, value in IGNORED[row]), times=None)
-    site.sync().expect(0)
-    site.assert_good("a", A)
-    assert site.lock["a"]["trust"] == "first-use"
+    silent.assert_good(row, A)
+    assert silent.locked(row)["trust"] == "first-use"
 
 
 def test_partial_digests_on_a_206_are_of_the_part(origin: Origin, site: Workplace) -> None:
@@ -267,9 +288,7 @@ def test_git_blob_etag_is_no_sha256(origins: Origins, site: Workplace) -> None:
         ("pinned", "pinned", True),
     ],
 )
-def test_least_trust_that_may_be_published(
-    origin: Origin, site: Workplace, require: str, has: str, good: bool
-) -> None:
+def test_least_trust_that_may_be_published(origin: Origin, site: Workplace, require: str, has: str, good: bool) -> None:
     """Contract, `policy.require`: less trust than required is not published; `error.kind` is policy."""
     lines = [("Repr-Digest", f"sha-256=:{sha256(A)}:")] if has == "witnessed" else []
     entry = {"name": "a", "url": origin.put(PATH, A, headers=lines)}

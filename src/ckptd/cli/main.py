@@ -25,6 +25,7 @@ from ckptd.core.models import Outcome
 from ckptd.core.units import parse_duration
 from ckptd.core.urls import redact_text
 from ckptd.errors import CkptdError, ConfigError, Stopped, worst
+from ckptd.service.sync import Task
 from ckptd.service.workplace import Workplace, enter, find_manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -121,7 +122,6 @@ def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) 
     ckptd sync @simple resnet50   what carries a tag, and one by name
     ckptd sync --locked           in CI: only what the lock already names
     """
-    from ckptd.cli.running import run  # noqa: PLC0415
     from ckptd.service import sync as service  # noqa: PLC0415
     from ckptd.store import inventory  # noqa: PLC0415
 
@@ -130,13 +130,27 @@ def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) 
     tasks = service.plan(workplace, inventory.records(workplace.places))
     if dry_run:
         return _dry_run(options, workplace, tasks, locked=locked)
-    with show.watching("sync", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
-        outcomes = run(service.run(workplace, tasks, emit, locked=locked))
+    outcomes = _pass(options, "sync", workplace, tasks, locked=locked)
     _note_unpack(workplace)
     return _finish(options, "sync", outcomes, begun)
 
 
-def _dry_run(options: Options, workplace: Workplace, tasks: list[Any], *, locked: bool) -> int:
+def _pass(options: Options, verb: str, workplace: Workplace, tasks: list[Task], *, locked: bool) -> list[Outcome]:
+    """Do the tasks, watched. With nothing to do nothing that moves bytes is imported: it would cost a second."""
+    from ckptd.service import sync as service  # noqa: PLC0415
+
+    with show.watching(verb, quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
+        outcomes, work = service.settle(tasks, workplace.places, emit, locked=locked)
+        if work:
+            from ckptd.cli.running import run  # noqa: PLC0415
+            from ckptd.service.fetch import Pass  # noqa: PLC0415
+
+            done = run(Pass(workplace, emit, locked=locked, update=verb == "update").run(work))
+            outcomes.update({outcome.name: outcome for outcome in done})
+    return [outcomes[task.checkpoint.name] for task in tasks]
+
+
+def _dry_run(options: Options, workplace: Workplace, tasks: list[Task], *, locked: bool) -> int:
     from ckptd.service import sync as service  # noqa: PLC0415
 
     found = []
@@ -174,15 +188,13 @@ def update(options: Options, names: tuple[str, ...]) -> int:
 
     This is the only command that changes a locked sha256. Whoever has the old file open keeps the old bytes.
     """
-    from ckptd.cli.running import run  # noqa: PLC0415
     from ckptd.service import sync as service  # noqa: PLC0415
     from ckptd.store import inventory  # noqa: PLC0415
 
     begun = time.monotonic()
     workplace = options.workplace(names)
     tasks = service.plan(workplace, inventory.records(workplace.places), update=True)
-    with show.watching("update", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
-        outcomes = run(service.run(workplace, tasks, emit, update=True))
+    outcomes = _pass(options, "update", workplace, tasks, locked=False)
     return _finish(options, "update", outcomes, begun)
 
 
@@ -292,7 +304,8 @@ def _finish(options: Options, command: str, outcomes: list[Outcome], begun: floa
     if options.json:
         output.say([output.json_object(command, status, outcomes)])
     elif not options.quiet:
-        output.say(summarise(command, outcomes, time.monotonic() - begun, width=show.width()))
+        lines = summarise(command, outcomes, time.monotonic() - begun, width=show.width())
+        output.say(lines[-1:] if show.told_already() else lines)
     return status
 
 

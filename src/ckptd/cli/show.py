@@ -32,3 +32,13 @@ def watching(verb: str, *, quiet: bool, verbose: bool, plain: bool) -> Iterator[
 def width() -> int:
     """Columns for results on stdout; wide where nobody's terminal would wrap them."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+
+
+def told_already() -> bool:
+    """Whether plain lines on stderr have gone to where stdout goes: in a journal or a mail nobody wants them twice."""
+    if sys.stderr.isatty():
+        return False
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError):
+        return False

@@ -42,6 +42,14 @@ class Mismatch:
     actual: str
 
 
+class BrokenPromiseError(IntegrityError):
+    """An origin announces what cannot be what was promised; whether that is drift or worse, `after_mismatches` says."""
+
+    def __init__(self, mismatch: Mismatch, who: str) -> None:
+        super().__init__(f"{who} {mismatch.message}")
+        self.mismatch = mismatch
+
+
 def prove_size(expected: Expectation, size: int) -> Mismatch | None:
     """Whether a file of `size` bytes can be what is expected, before a byte of it is fetched."""
     if expected.size is None or expected.size == size:
@@ -96,7 +104,7 @@ def after_mismatches(name: str, found: Sequence[Mismatch], sources: int) -> Ckpt
     if last.promise is Promise.LOCK and len({each.actual for each in found}) == 1:
         return DriftError(
             f"the origin now serves other bytes: {last.message}",
-            hint=f"the old copy is kept; `ckptd update {name}` accepts the new one",
+            hint=f"lock and store stay as they are; `ckptd update {name}` accepts the new bytes",
         )
     if last.promise is Promise.LOCK:
         return IntegrityError(f"fetched {len(found)} times, never the locked bytes: {last.message}")

@@ -44,6 +44,12 @@ class Validator:
         return self.etag.startswith('"') and self.etag.endswith('"') and len(self.etag) > 2
 
     @property
+    def provable(self) -> bool:
+        """Whether a later answer can be shown to speak of the same bytes at all."""
+        named = self.identity or self.generation or self.version or self.strong
+        return bool(named or (self.last_modified and self.settled))
+
+    @property
     def if_range(self) -> str | None:
         """What to send in If-Range: a strong ETag, else a settled date, else nothing."""
         if self.strong:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -42,7 +43,7 @@ def show_all(*, keep: bool) -> int:
         try:
             folder = Path(tempfile.mkdtemp(prefix="ckptd-demo-"))
         except OSError as error:
-            raise storage_error(error, tempfile.gettempdir()) from error
+            raise storage_error(error, "cannot make a temporary folder") from error
         stage = Stage(sys.stdout, folder)
         try:
             with Origin(folder / "origin", RATE) as origin:
@@ -52,9 +53,13 @@ def show_all(*, keep: bool) -> int:
                 if keep:
                     _invite(stage, folder, origin.port)
         except Stopped as stopped:
+            ignore_signals()
+            stage.close()
             with suppress(OSError):  # the terminal may be what went away
-                stage.failed("stopped; nothing is left behind" if not keep else f"stopped; {folder} is kept")
+                stage.failed(f"stopped; {folder} is kept" if keep else "stopped; nothing is left behind")
             return stopped.exit_status
+        except BrokenPipeError:
+            raise  # whoever read our story has gone: not the disk's fault
         except OSError as error:
             raise storage_error(error, str(folder)) from error
         else:
@@ -84,17 +89,13 @@ def _conclude(stage: Stage, seconds: float) -> None:
 
 def _invite(stage: Stage, folder: Path, port: int) -> None:
     program = "ckptd" if shutil.which("ckptd") else f"{sys.executable} -m ckptd"
+    quoted = shlex.quote(str(folder))
     stage.headline("The folder is kept. Look around in it:")
-    stage.show(
-        [
-            f"   cd {folder}",
-            f"   {program} status",
-            f"   {program} verify --sha256",
-            "   cat manifest.toml manifest.lock",
-        ]
-    )
+    stage.suggest(f"cd {quoted}", f"{program} status", f"{program} verify --sha256", "cat manifest.toml manifest.lock")
     stage.say("Its origin has gone with the demo; this brings back a simpler one, for `sync` and `update`:")
-    stage.show([f"   python3 -m http.server -b 127.0.0.1 -d origin {port}", f"   rm -rf {folder}"])
+    stage.suggest(f"python3 -m http.server --bind 127.0.0.1 --directory origin {port}")
+    stage.say("And when you have seen enough:")
+    stage.suggest(f"rm -r {quoted}")
 
 
 class Demo:

@@ -113,8 +113,10 @@ class Stage:
         self._print("")
         self._print(f"{self._styled(DIM, '$')} {self._styled(COMMAND, text)}")
 
-    def ended(self, words: str) -> None:
-        self._print(self._styled(DIM, f"[{words}]"))
+    def suggest(self, *commands: str) -> None:
+        """What the user may type next; never cropped or wrapped, since it is copied."""
+        for each in commands:
+            self._print(f"     {self._styled(COMMAND, each)}")
 
     def promise(self, what: str, *, kept: bool, but: str = "") -> None:
         """Say that something holds. Raises Unexpected when it does not; `but` tells more of what is otherwise."""
@@ -132,6 +134,9 @@ class Stage:
         self._print(f"\n{self._styled(BAD, self._cross)} {first}")
         for line in others:
             self._print(f"   {line}")
+
+    def _ended(self, words: str) -> None:
+        self._print(self._styled(DIM, f"[{words}]"))
 
     def _columns(self) -> int:
         return max(30, min(WIDEST, shutil.get_terminal_size().columns) - 1)
@@ -156,7 +161,7 @@ class Stage:
         except subprocess.TimeoutExpired:
             raise Unexpected(f"`ckptd {' '.join(args)}` has not ended after {LONGEST_RUN:g} s") from None
         meaning = MEANINGS.get(status, "not a status of ours")
-        self.ended(f"exit {status}: {meaning}")
+        self._ended(f"exit {status}: {meaning}")
         self.promises += 1
         if status != expect:
             raise Unexpected(f"`ckptd {' '.join(args)}` should have ended with {expect}, not {status} ({meaning})")
@@ -175,23 +180,23 @@ class Stage:
         child.kill()
         child.wait()
         self._restore_terminal()
-        self.ended("killed by SIGKILL, as by the kernel when memory runs out")
+        self._ended("killed by SIGKILL, as by the kernel when memory runs out")
 
     def ask(self, *args: str) -> dict[str, Any]:
         """What `ckptd ... --json` answers, unseen. Raises Unexpected when it is not one object."""
-        done = subprocess.run(
-            [*_program(), *args, "--json"],
-            cwd=self._folder,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=LONGEST_RUN,
-            check=False,
-        )
         try:
+            done = subprocess.run(
+                [*_program(), *args, "--json"],
+                cwd=self._folder,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=LONGEST_RUN,
+                check=False,
+            )
             answer: dict[str, Any] = json.loads(done.stdout)
-        except ValueError:
+        except (ValueError, subprocess.TimeoutExpired):
             raise Unexpected(f"`ckptd {' '.join(args)} --json` did not print one object") from None
         return answer
 

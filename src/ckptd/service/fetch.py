@@ -16,7 +16,7 @@ from typing import TypeVar
 from ckptd.core import events
 from ckptd.core.models import Outcome, Trust
 from ckptd.core.plan import Check, Expectation, Fetch, Relock, relocked
-from ckptd.core.proof import Mismatch, Proven, admissible, after_mismatches, prove
+from ckptd.core.proof import BrokenPromiseError, Mismatch, Proven, admissible, after_mismatches, prove
 from ckptd.core.urls import normalise, rewrite
 from ckptd.errors import CkptdError, StorageError
 from ckptd.service.ledger import Ledger
@@ -240,20 +240,25 @@ class Pass:
         while True:
             turn = len(mismatches) % len(urls)
             want = Want(task.checkpoint.name, task.checkpoint.file_name, urls[turn:] + urls[:turn], task.expected)
-            landed = await self._download(want, partial, fetched)
-            digests = landed.digests
-            if digests is None:
-                digests = await partial.digests(landed.total)
-            proof = prove(task.expected, landed.total, digests, partial.witnesses)
-            if isinstance(proof, Proven):
-                self._admit(proof, task.expected, confirmed=landed.confirmed)
-                return landed.total, proof, digests
-            mismatches.append(proof)
-            await partial.begin_again()
+            try:
+                landed = await self._download(want, partial, fetched)
+            except BrokenPromiseError as broken:
+                wrong = broken.mismatch
+            else:
+                digests = landed.digests
+                if digests is None:
+                    digests = await partial.digests(landed.total)
+                proof = prove(task.expected, landed.total, digests, partial.witnesses)
+                if isinstance(proof, Proven):
+                    self._admit(proof, task.expected, confirmed=landed.confirmed)
+                    return landed.total, proof, digests
+                wrong = proof
+                await partial.begin_again()
+            mismatches.append(wrong)
             error = after_mismatches(task.checkpoint.name, mismatches, len(urls))
             if error is not None:
                 raise error
-            self._emit(events.Rewound(task.checkpoint.name, 0, f"{proof.message}; fetching it once more"))
+            self._emit(events.Rewound(task.checkpoint.name, partial.written.size, f"{wrong.message}; trying once more"))
 
     async def _download(self, want: Want, partial: Partial, fetched: _Counter) -> Landed:
         async with self._slots:

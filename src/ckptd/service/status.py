@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ckptd.core.models import Checkpoint, Outcome, Problem
 from ckptd.core.plan import Check, Conflict, Fetch, Keep, decide
+from ckptd.core.units import format_size
 from ckptd.errors import MissingError
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
@@ -96,14 +97,14 @@ def _standing(
         case _:
             note = "the lock would change with the next sync"
     if state == "partial" and partial is not None:
-        whole = f" of {partial.total}" if partial.total else ""
-        note = f"{partial.written.size}{whole} bytes are here; `ckptd sync` goes on from there"
+        whole = f" of {format_size(partial.total)}" if partial.total else ""
+        note = f"{format_size(partial.written.size)}{whole} are here; `ckptd sync` goes on from there"
     if state not in {"present", "touched"}:
         error = Problem("storage", note or "it was never fetched", f"run `ckptd sync {checkpoint.name}`")
     outcome = Outcome(
         name=checkpoint.name,
         state=state,
-        size=entry.size if entry is not None else checkpoint.size,
+        size=entry.size if entry is not None else checkpoint.size or (partial.total if partial is not None else None),
         sha256=entry.sha256 if entry is not None else checkpoint.sha256,
         trust=entry.trust if entry is not None else None,
         path=str(final) if found is not None else None,

@@ -6,7 +6,7 @@ order of things. One bad checkpoint never stops the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ckptd.core import events
@@ -134,27 +134,21 @@ def settle_without_work(task: Task, places: Places, *, locked: bool) -> Outcome 
     return None
 
 
-async def run(
-    workplace: Workplace, tasks: list[Task], emit: events.Emit, *, locked: bool = False, update: bool = False
-) -> list[Outcome]:
-    """Do `tasks`; their outcomes in the same order. Raises CkptdError when nothing can be done at all."""
+def settle(
+    tasks: Iterable[Task], places: Places, emit: events.Emit, *, locked: bool = False
+) -> tuple[dict[str, Outcome], list[Task]]:
+    """The outcomes that need no work, by name, and the tasks that do."""
     outcomes: dict[str, Outcome] = {}
     work: list[Task] = []
     for task in tasks:
-        outcome = settle_without_work(task, workplace.places, locked=locked)
+        outcome = settle_without_work(task, places, locked=locked)
         if outcome is None:
             work.append(task)
         else:
             outcomes[outcome.name] = outcome
             if outcome.error is not None:
                 emit(finished(outcome))
-    if work:
-        # Only now: a sync with nothing to do must not pay for importing aiohttp.
-        from ckptd.service.fetch import Pass  # noqa: PLC0415
-
-        for outcome in await Pass(workplace, emit, locked=locked, update=update).run(work):
-            outcomes[outcome.name] = outcome
-    return [outcomes[task.checkpoint.name] for task in tasks]
+    return outcomes, work
 
 
 def finished(outcome: Outcome) -> events.Finished:

@@ -71,6 +71,12 @@ class Reply:
         self.url = url
         self.hops = hops
         self.head = _head(response)
+        # Nothing more is read until somebody wants the body: what aiohttp has buffered when a connection breaks is
+        # lost, what the kernel has is not.
+        connection = response.connection
+        self._transport = None if connection is None or response.content.is_eof() else connection.transport
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     @property
     def framed(self) -> bool:
@@ -85,6 +91,7 @@ class Reply:
 
     async def read(self, limit: int) -> bytes:
         """The body, or its first `limit` bytes. Raises TransferFailed."""
+        self._go_on()
         parts: list[bytes] = []
         left = limit
         try:
@@ -100,16 +107,19 @@ class Reply:
 
         Raises TransferFailed when it is cut short, and what the intake raises.
         """
+        ended = False
         try:
             if length is None or not await self._take_over(intake, length):
                 await self._copy(intake)
+            ended = True
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise _failed(error, self.url) from error
         finally:
-            intake.finish()
+            intake.finish(ended=ended)
 
     async def _copy(self, intake: Intake) -> None:
         """Through aiohttp's reader: for chunked bodies, bodies without a length, and those that are here already."""
+        self._go_on()
         while part := await self._response.content.readany():
             rest = memoryview(part)
             while rest:
@@ -131,8 +141,7 @@ class Reply:
         # Read to its end: aiohttp keeps the connection if it may.
 
     async def _take_over(self, intake: Intake, length: int) -> bool:
-        content, connection = self._response.content, self._response.connection
-        transport = None if connection is None else connection.transport
+        content, connection, transport = self._response.content, self._response.connection, self._transport
         protocol = None if connection is None else connection.protocol
         if transport is None or protocol is None or content.is_eof() or transport.is_closing():
             return False
@@ -158,6 +167,10 @@ class Reply:
                 transport.abort()
                 self.close()
         return True
+
+    def _go_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def abort(self, error: BaseException) -> None:
         """Stop moving the body; `pump` raises `error`."""
@@ -270,7 +283,7 @@ class Client:
 
     async def _check_private(self, begun: str, following: str) -> None:
         """A public origin must not send us to this machine or its neighbours (server-side request forgery)."""
-        if self._private_redirects or self._proxy(following) is not None:
+        if self._private_redirects:
             return
         if await self._is_public(begun) and not await self._is_public(following):
             raise TransferFailed(
@@ -284,7 +297,9 @@ class Client:
     async def _is_public(self, url: str) -> bool:
         _, host, port = origin_of(url)
         if host not in self._public:
-            self._public[host] = not is_private_host(host) and not await _resolves_private(host, port)
+            # Behind a proxy it is the proxy that resolves names; what is written as an address can be judged here.
+            private = is_private_host(host) or (self._proxy(url) is None and await _resolves_private(host, port))
+            self._public[host] = not private
         return self._public[host]
 
 
@@ -373,7 +388,7 @@ def _explain(error: Exception) -> tuple[Failure, str]:
         return Failure.TRANSIENT, "no answer in time"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return Failure.TRANSIENT, "closed the connection without an answer"
-    if isinstance(error, aiohttp.ClientPayloadError):
+    if isinstance(error, aiohttp.ClientPayloadError | ConnectionResetError):
         return Failure.TRANSIENT, "closed the connection in the middle of the body"
     if isinstance(error, aiohttp.ClientResponseError):
         return Failure.TRANSIENT, "sent something that is not HTTP"

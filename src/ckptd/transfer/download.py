@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from ckptd.core import events, retry
 from ckptd.core.plan import Expectation
-from ckptd.core.proof import Promise, prove_size
+from ckptd.core.proof import BrokenPromiseError, prove_size
 from ckptd.core.response import Asked, Changed, Complete, Ignored, Misfit, Sameness, Take, Validator, WantRaw
 from ckptd.core.retry import Failure
 from ckptd.core.segments import WorkList
 from ckptd.core.sniff import impostor
 from ckptd.core.units import format_duration, format_size
-from ckptd.errors import CkptdError, DriftError, IntegrityError, NetworkError, OriginError, PolicyError
+from ckptd.errors import CkptdError, NetworkError, OriginError, PolicyError
 from ckptd.transfer.client import Reply
 from ckptd.transfer.failure import TransferFailed
 from ckptd.transfer.source import Manners, Opened, Source
@@ -105,6 +105,9 @@ class Download:
             # Another source's bytes: only a published digest can prove that these are the same.
             other = next(iter(storage.validators.values()), Validator())
             known = Validator(total=storage.total, identity=other.identity)
+        if known is not None and not known.provable and not digest_known:
+            # Whatever part came, nothing could show that it belongs to the bytes we have.
+            return Asked()
         start, end = storage.written.gaps(storage.total)[0] if storage.total is not None else (storage.written.size, 0)
         at_end = storage.total is None or end == storage.total
         end_asked = None if at_end else end
@@ -116,7 +119,7 @@ class Download:
         match opened.verdict:
             case Take():
                 take = opened.verdict
-                if take.start == 0 and self._storage.written.size and source.manners is Manners.WHOLE:
+                if take.start == 0 and not opened.ranged and self._storage.written.size:
                     await self._begin_again("the whole file comes again")
             case Ignored():
                 take, sameness = opened.verdict.take, opened.verdict.sameness
@@ -177,9 +180,7 @@ class Download:
             raise TransferFailed(Failure.TRANSIENT, error)
         wrong = prove_size(expected, total)
         if wrong is not None:
-            kind = IntegrityError if wrong.promise is Promise.PIN else DriftError
-            hint = "" if wrong.promise is Promise.PIN else f"see `ckptd update {self._want.name}`"
-            raise TransferFailed(Failure.PERMANENT, kind(f"{label}: {wrong.message}", hint=hint))
+            raise TransferFailed(Failure.PERMANENT, BrokenPromiseError(wrong, label))
 
     async def _carry(self, source: Source, opened: Opened, take: Take) -> Landed:
         storage, reply = self._storage, opened.reply
@@ -196,7 +197,7 @@ class Download:
             self._shared,
             work,
             ask=lambda start, end: source.ask(self._shared.client, self._part(source, start, end)),
-            check_head=lambda head: self._check_head(reply, head),
+            check_head=lambda head, whole: self._check_head(reply, head, whole=whole),
             count=self._count,
         )
         await swarm.run(reply, take.length)
@@ -206,8 +207,10 @@ class Download:
             if swarm.trouble is not None:
                 raise swarm.trouble
             total = storage.written.size
-            confirmed = reply.framed or total in {opened.stated, self._want.expected.size}
-            return Landed(total, confirmed)
+            promised = opened.stated if opened.stated is not None else self._want.expected.size
+            if promised is not None and total < promised:
+                raise _cut(reply)
+            return Landed(total, confirmed=reply.framed or total == promised)
         if storage.written.gaps(total):
             raise swarm.trouble or _cut(reply)
         return Landed(total, confirmed=True)
@@ -220,7 +223,7 @@ class Download:
             raise stalled(opened.reply.label) from None
         if len(body) != length:
             raise _cut(opened.reply)
-        self._check_head(opened.reply, body)
+        self._check_head(opened.reply, body, whole=True)
         self._count(length)
         if self._shared.budget.bandwidth is not None:
             await asyncio.sleep(self._shared.budget.bandwidth.take(asyncio.get_running_loop().time(), length))
@@ -234,12 +237,13 @@ class Download:
         digest_known = self._want.expected.digest_known
         return Asked(start, end, ranged=True, known=known, total=storage.total, digest_known=digest_known)
 
-    def _check_head(self, reply: Reply, head: bytes) -> None:
+    def _check_head(self, reply: Reply, head: bytes, *, whole: bool) -> None:
         reason = impostor(
             self._want.file_name,
             head,
             reply.head.get("content-type"),
             digest_known=self._want.expected.digest_known,
+            whole=whole,
         )
         if reason is not None:
             raise _impostor(reply, reason)
@@ -282,8 +286,8 @@ class Download:
         if pause > retry.RETRY_AFTER_CAP:
             message = f"{failed.error.message}; it asks to come back in {format_duration(pause)}"
             raise OriginError(message, hint="run `ckptd sync` again then; what is here is kept")
-        attempt = f"attempt {self._fruitless} of {settings.retries + 1} without progress"
-        self._shared.emit(events.Waiting(self._want.name, pause, f"{failed.error.message} ({attempt})"))
+        attempt = f" (attempt {self._fruitless} of {settings.retries + 1})" if self._fruitless else ""
+        self._shared.emit(events.Waiting(self._want.name, pause, f"{failed.error.message}{attempt}"))
         self._failed.clear()
         self._source = hopeful
         await asyncio.sleep(pause)
@@ -304,8 +308,8 @@ class Download:
     def _final(self, failed: TransferFailed) -> CkptdError:
         """What to tell: the failure of the source that came nearest, by how it fits the contract's order."""
         errors = [self._failed[source.url].error for source in self._sources if source.url in self._failed]
-        severest = next((each for each in errors if each.exit_status in {3, 4}), failed.error)
-        if self._fruitless > 1:
+        severest = next((each for each in errors if isinstance(each, BrokenPromiseError)), failed.error)
+        if self._fruitless > 1 and not isinstance(severest, BrokenPromiseError):
             severest = type(severest)(
                 f"{severest.message} (given up after {self._fruitless} attempts without progress)",
                 hint=severest.hint or "run `ckptd sync` again: what is here is kept",

@@ -41,7 +41,7 @@ class Intake:
         lease: Lease | None = None,
         segment: Callable[[], int],
         bucket: Bucket | None = None,
-        check_head: Callable[[bytes], None] | None = None,
+        check_head: Callable[[bytes, bool], None] | None = None,
         on_bytes: Callable[[int], None],
         most: int,
     ) -> None:
@@ -99,7 +99,7 @@ class Intake:
             self.lease.at += count
         self._on_bytes(count)
         if self._fill == self._pool.size:
-            self.flush()
+            self._hand_over(whole=False)
             self._drop()
         return 0.0 if self._bucket is None else self._bucket.take(self._loop.time(), count)
 
@@ -111,28 +111,34 @@ class Intake:
         """The origin's turn again."""
         self.meter.go(self._loop.time())
 
-    def flush(self, *, final: bool = False) -> None:
-        """Hand over what is there, so that it is on the disk before long. `final`: no more bytes follow."""
+    def flush(self) -> None:
+        """Hand over what is there, so that it is on the disk before long; the first bytes only once they are judged."""
+        if self._check_head is None or self._fill >= HEAD_NEEDED:
+            self._hand_over(whole=False)
+
+    def finish(self, *, ended: bool) -> None:
+        """No more bytes come: hand over the rest, give the buffer back. `ended`: the body came to its proper end."""
+        try:
+            if ended:
+                self._hand_over(whole=True)
+            else:
+                self.flush()
+        finally:
+            self._drop()
+
+    def _hand_over(self, *, whole: bool) -> None:
         buffer = self._buffer
+        if self._check_head is not None:
+            check, self._check_head = self._check_head, None
+            head = b"" if buffer is None else bytes(buffer.view[: min(self._fill, HEAD_NEEDED)])
+            check(head, whole and self._fill < HEAD_NEEDED)
         if buffer is None or self._fill == self._begin:
             return
-        if self._check_head is not None:
-            if self._fill < HEAD_NEEDED and not final:
-                return
-            check, self._check_head = self._check_head, None
-            check(bytes(buffer.view[: min(self._fill, HEAD_NEEDED)]))
         length = self._fill - self._begin
         view = buffer.view[self._begin : self._fill]
         self._begin = self._fill
         buffer.hold()
         self._sink.put(self.at - length, view, buffer.release)
-
-    def finish(self) -> None:
-        """The body has ended, well or not: hand over the rest and give the buffer back."""
-        try:
-            self.flush(final=True)
-        finally:
-            self._drop()
 
     def _drop(self) -> None:
         if self._buffer is not None:

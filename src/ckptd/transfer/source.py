@@ -45,6 +45,7 @@ class Opened:
     witnesses: tuple[Witness, ...]
     stated: int | None  # the size of the stored file, as far as headers tell
     conditional: bool  # If-Range was sent
+    ranged: bool  # Range was sent
 
 
 class Source:
@@ -94,7 +95,7 @@ class Source:
             return await self.ask(client, asked)
         if reply.hops:
             self._resolved = reply.url
-        return Opened(reply, verdict, witnesses, stated, condition is not None)
+        return Opened(reply, verdict, witnesses, stated, condition is not None, asked.ranged)
 
     def _headers(self, asked: Asked, condition: str | None) -> dict[str, str]:
         headers = {"Want-Repr-Digest": "sha-256=9, sha-512=3", "Want-Digest": "SHA-256"}

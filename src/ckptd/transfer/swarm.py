@@ -90,7 +90,7 @@ class Swarm:
         work: WorkList | None,
         *,
         ask: Callable[[int, int], Awaitable[Opened]],
-        check_head: Callable[[bytes], None],
+        check_head: Callable[[bytes, bool], None],
         count: Callable[[int], None],
     ) -> None:
         self.trouble: TransferFailed | None = None  # what ended the last connection that ended badly

@@ -71,7 +71,7 @@ def _told(outcome: Outcome, width: int) -> list[str]:
 def _facts(outcome: Outcome) -> str:
     facts = [] if outcome.size is None else [format_size(outcome.size)]
     if outcome.bytes_reused and outcome.bytes_fetched:
-        facts.append(f"{format_size(outcome.bytes_reused)} of it were here already")
+        facts.append(f"{format_size(outcome.bytes_reused)} were here already")
     facts += [] if outcome.trust is None else [str(outcome.trust)]
     return "".join(f", {fact}" for fact in facts)
 
