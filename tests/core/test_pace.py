@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +39,7 @@ def test_the_rate_is_used_to_the_full(counts: list[int]) -> None:
 def test_several_takers_share_it() -> None:
     bucket = Bucket(RATE)
     waits = [bucket.take(0.0, 1000) for _ in range(4)]
-    assert [round(after - before, 6) for before, after in zip(waits, waits[1:], strict=False)] == [1.0] * 3
+    assert [round(after - before, 6) for before, after in itertools.pairwise(waits)] == [1.0] * 3
 
 
 @pytest.mark.parametrize(("rate", "gulp"), [(1.0, 4096), (1e6, 100_000), (1e9, 100_000_000)])
@@ -125,9 +127,9 @@ def test_it_stays_where_more_stopped_helping() -> None:
 def test_a_failed_trial_is_repeated_ever_more_rarely() -> None:
     found = levels(8, {1: 100e6, 2: 100e6}, 200)
     begun = [at for at in range(1, len(found)) if found[at - 1] == 1 and found[at] == 2]
-    pauses = [after - before for before, after in zip(begun, begun[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(begun)]
     assert len(pauses) >= 3
-    assert all(after > 1.7 * before for before, after in zip(pauses, pauses[1:], strict=False))
+    assert all(after > 1.7 * before for before, after in itertools.pairwise(pauses))
 
 
 def test_a_path_that_became_slow_per_connection_is_found_out() -> None:

@@ -84,9 +84,9 @@ class Connections(RuleBasedStateMachine):
         """Whatever happened before, one patient connection brings the rest."""
         for lease in self.leases:
             self.work.give_back(lease)
-        while (lease := self.work.take()) is not None:
-            self.arrive(lease, lease.left)
-            self.work.give_back(lease)
+        while (patient := self.work.take()) is not None:
+            self.arrive(patient, patient.left)
+            self.work.give_back(patient)
         assert self.here.spans == ((0, self.TOTAL),)
         assert self.work.complete
 
@@ -97,7 +97,7 @@ TestConnections.settings = settings(deadline=None, max_examples=60, stateful_ste
 
 def test_the_earliest_first_so_that_the_digest_can_follow() -> None:
     work = WorkList(100 * MIB, Extents.of((0, 8 * MIB), (40 * MIB, 50 * MIB)))
-    starts = []
+    starts: list[int] = []
     while (lease := work.take()) is not None and len(starts) < 4:
         starts.append(lease.start)
     assert starts == [8 * MIB, 24 * MIB, 50 * MIB, 66 * MIB]

@@ -14,8 +14,8 @@ from typing import Any
 
 from house import like_a_plain_user
 
+import ckptd.service.fetch  # noqa: F401  # all that is slow to import, once
 from ckptd.cli.main import main
-from ckptd.service import fetch
 from ckptd.service.ledger import Ledger
 from ckptd.store import lockfile, publish
 from ckptd.store.partials import Partial
@@ -24,7 +24,7 @@ STOPPED = 99
 STEPS = ("proven", "settled", "recorded", "renamed", "entered", "locked", "forgotten")
 
 
-def die(*_: object, **__: object) -> Any:  # noqa: ANN401
+def die(*_: object, **__: object) -> Any:
     os._exit(STOPPED)
 
 
@@ -92,6 +92,5 @@ def run(step: str, output: str, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    assert fetch.Pass  # imported here, once
     for line in sys.stdin:
         print(run(*json.loads(line)), flush=True)

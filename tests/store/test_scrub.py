@@ -13,9 +13,8 @@ import pytest
 from house import pieces_of, sha256_of
 
 from ckptd.core.models import PIECE
-from ckptd.store import scrub
 from ckptd.store.digests import pieces_field
-from ckptd.store.scrub import chunks, opened, piece_count, piece_digest, stored_table, whole_digests
+from ckptd.store.scrub import CHUNK, chunks, opened, piece_count, piece_digest, stored_table, whole_digests
 
 MIB = 1024 * 1024
 BODY = os.urandom(MIB) * 18 + b"a tail of odd length"  # two pieces
@@ -269,4 +268,4 @@ def test_a_table_is_believed_only_when_the_lock_names_it(tmp_path: Path) -> None
 @pytest.mark.parametrize(("size", "count"), [(0, 0), (1, 1), (PIECE, 1), (PIECE + 1, 2), (10 * PIECE, 10)])
 def test_how_many_pieces(size: int, count: int) -> None:
     assert piece_count(size) == count
-    assert scrub.PIECE % scrub.CHUNK == 0
+    assert PIECE % CHUNK == 0  # so that every piece begins where O_DIRECT may

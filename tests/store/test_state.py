@@ -148,7 +148,7 @@ async def test_a_damaged_database_is_moved_aside(tmp_path: Path, content: bytes)
         assert "damaged" in state.note
         await state.do(lambda database: save_partial(database, PARTIAL))
         assert await state.do(load_partials) == {"m": PARTIAL}
-    (aside,) = tmp_path.glob("state.db.damaged-*")
+    (aside,) = tmp_path.glob("state.db.damaged-*")  # noqa: ASYNC240
     assert aside.read_bytes() == content
     assert str(aside) in state.note
 

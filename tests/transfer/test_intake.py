@@ -153,7 +153,7 @@ async def test_without_buffers_there_is_no_room_until_one_comes_back() -> None:
     assert intake.space() is not None
 
 
-def refuse(head: bytes, whole: bool) -> None:  # noqa: FBT001  # as `Intake` calls it
+def refuse(head: bytes, whole: bool) -> None:
     raise TransferFailed(Failure.IMPOSTOR, OriginError(f"{len(head)} bytes ({whole=}), and not of an archive"))
 
 

@@ -64,16 +64,18 @@ class StallMeter:
 
 
 class Ramp:
-    """How many connections a download should have to one host, found by trying.
+    """How many connections a download should have to one host.
 
     More connections help where the path or the origin limits each of them, and cost where the machine is the limit
-    (twice the work at four a file, measured on loopback). So: double, look whether the host's total rate rises with
-    it, and go back when it does not. A trial that failed is repeated ever more rarely.
+    (on loopback four a file took three times as long as one). While processors are idle the machine is not the limit:
+    then double at once. While they are busy, try: double, look whether the host's total rate rises with it, and go back
+    when it does not; a trial that failed is repeated ever more rarely.
     """
 
-    TRIAL = 0.3  # seconds over which a rate is measured
+    STEP = 0.15  # seconds between two steps up while processors are idle
+    TRIAL = 1.0  # seconds over which a rate is measured; some origins send a second's worth at a time
     GAIN = 1.3  # what twice the connections must bring; limits per connection bring nearly 2
-    FIRST_HOLD = 10.0  # seconds until a failed trial is repeated
+    FIRST_HOLD = 2.0  # seconds until a failed trial is repeated
 
     def __init__(self, limit: int) -> None:
         self.level = 1
@@ -88,22 +90,32 @@ class Ramp:
         """`count` bytes came from the host."""
         self._bytes += count
 
-    def consider(self, now: float) -> int:
+    def consider(self, now: float, *, idle: bool) -> int:
         """The connections per download from now on; called a few times a second by downloads that could use more."""
         if self._since is None:
             self._since, self._bytes = now, 0
         span = now - self._since
-        if span < self.TRIAL or not self._bytes:
+        if span < (self.STEP if idle else self.TRIAL) or not self._bytes:
             return self.level
         rate = self._bytes / span
         self._since, self._bytes = now, 0
-        if self._before is not None and rate < self._before * self.GAIN:
+        if not idle and self._before is not None and rate < self._before * self.GAIN:
             self.level = max(1, self.level // 2)
             self._before = None
             self._hold_until, self._hold = now + self._hold, self._hold * 2
-        elif self.level < self._limit and now >= self._hold_until:
+        elif self.level < self._limit and (idle or now >= self._hold_until):
             self.level = min(self._limit, self.level * 2)
-            self._before = rate
+            self._before = None if idle else rate
         else:
             self._before = None
         return self.level
+
+
+def idle_share(before: tuple[int, ...], after: tuple[int, ...]) -> float:
+    """The share of time that processors had nothing to do between two readings of /proc/stat's first line (proc(5)).
+
+    Waiting for a disk (the fifth number) is not idleness for a program that writes.
+    """
+    spent = [later - earlier for earlier, later in zip(before, after, strict=False)]
+    total = sum(spent[:8])
+    return spent[3] / total if total > 0 else 0.0

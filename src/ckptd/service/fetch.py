@@ -29,7 +29,7 @@ from ckptd.store.places import prepare, storage_error
 from ckptd.store.publish import Verified, mend_mode, save_table, stamp
 from ckptd.store.records import FileRecord, PartialRecord, load_files, load_partials
 from ckptd.store.state import State
-from ckptd.transfer.budget import Budget
+from ckptd.transfer.budget import Budget, watch_load
 from ckptd.transfer.buffers import Pool
 from ckptd.transfer.client import Client, Deadlines, token
 from ckptd.transfer.download import Download, Landed, Want
@@ -115,11 +115,13 @@ class Pass:
             self._emit(events.Queued(task.checkpoint.name, size, getattr(task.action, "reason", "")))
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._ledger.keep_writing())
+            weather = group.create_task(watch_load(self._shared.budget))
             async with asyncio.TaskGroup() as workers:
                 for task in tasks:
                     await alive.acquire()
                     workers.create_task(one(task))
             writer.cancel()
+            weather.cancel()
         return outcomes
 
     async def _one(self, task: Task) -> Outcome:

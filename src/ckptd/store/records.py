@@ -85,8 +85,10 @@ def read_only(path: Path) -> sqlite3.Connection | None:
     """The database for reading, by anybody who may read the folder; None when there is none (that can be read)."""
     if not path.is_file():
         return None
-    # In a folder that we may not write, WAL can be read only when nobody has it open: then it is immutable.
-    for options in ("mode=ro", "mode=ro&immutable=1"):
+    # Without a log nobody has it open, and reading it as immutable leaves no trace. With one, reading makes files
+    # beside it; where the folder may not be written, what the database itself says has to do.
+    still, shared = "mode=ro&immutable=1", "mode=ro"
+    for options in (shared, still) if path.with_name(f"{path.name}-wal").exists() else (still, shared):
         connection = sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=BUSY_SECONDS)
         try:
             (version,) = connection.execute("PRAGMA user_version").fetchone()

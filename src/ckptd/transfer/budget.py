@@ -8,11 +8,16 @@ decrease, as TCP does it).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ckptd.core.pace import Bucket, Ramp
+from ckptd.core.pace import Bucket, Ramp, idle_share
+
+LOOK_EVERY = 0.2  # seconds
+SPARE_PROCESSORS = 0.25  # share of all processors' time
+BUSY_LOOP = 0.7  # share of one processor's time
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +36,7 @@ class Budget:
         self._per_host = per_host
         self._per_download = per_download
         self._hosts: dict[str, _Host] = {}
+        self.idle = False  # whether processors have time to spare; see `watch_load`
         self.bandwidth = None if bandwidth is None else Bucket(bandwidth)
 
     def _host(self, name: str) -> _Host:
@@ -104,3 +110,26 @@ class Budget:
             if not future.done():
                 host.active += 1
                 future.set_result(None)
+
+
+def processor_times() -> tuple[int, ...]:
+    """What /proc/stat says of all processors together; empty where there is no such thing. Blocks briefly."""
+    try:
+        with open("/proc/stat", encoding="ascii") as file:
+            return tuple(int(each) for each in file.readline().split()[1:])
+    except (OSError, ValueError):
+        return ()
+
+
+async def watch_load(budget: Budget) -> None:
+    """Keep `budget.idle` up to date, until cancelled."""
+    loop = asyncio.get_running_loop()
+    before = await loop.run_in_executor(None, processor_times)
+    busy = time.thread_time()
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        after = await loop.run_in_executor(None, processor_times)
+        used, busy = time.thread_time() - busy, time.thread_time()
+        # The event loop is one thread: with that at its limit, idle processors are of no use.
+        budget.idle = idle_share(before, after) > SPARE_PROCESSORS and used < LOOK_EVERY * BUSY_LOOP
+        before = after

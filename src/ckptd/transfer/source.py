@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from urllib.parse import parse_qsl, urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from ckptd.core import witness
 from ckptd.core.models import Witness
 from ckptd.core.ranges import spell
-from ckptd.core.response import Asked, Refused, Validator, Verdict, judge
+from ckptd.core.response import Asked, Head, Refused, Validator, Verdict, judge
 from ckptd.core.retry import Failure, retry_after
 from ckptd.core.urls import host_label, redact_text
 from ckptd.errors import OriginError
@@ -57,6 +58,7 @@ class Source:
         self.manners = Manners.CONDITIONAL
         self._raw = False
         self._resolved: str | None = None
+        self._on_the_way: tuple[Head, ...] = ()  # the redirects that led there: what they said still holds
 
     @property
     def key(self) -> str:
@@ -80,7 +82,9 @@ class Source:
         exact = replace(asked, raw=self._raw, pinned_version=self._resolved is None and url != self.url)
         reply = await client.open(Request(url, self.url, self._headers(asked, condition)))
         try:
-            witnesses, stated = _vouched(reply)
+            if self._resolved is None:
+                self._on_the_way = reply.hops
+            witnesses, stated = _vouched((*self._on_the_way, reply.head))
             identity = next((each.value.hex() for each in witnesses if each.algorithm == "sha256"), "")
             verdict = judge(exact, reply.head, identity)
             if isinstance(verdict, Refused) and (self._resolved is None or reply.head.status not in EXPIRED):
@@ -143,11 +147,11 @@ def _reason(body: bytes) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _vouched(reply: Reply) -> tuple[tuple[Witness, ...], int | None]:
-    """Digests and size of the stored file, from the answer and the redirects that led to it."""
+def _vouched(heads: Iterable[Head]) -> tuple[tuple[Witness, ...], int | None]:
+    """Digests and size of the stored file, from an answer and the redirects that led to it."""
     witnesses: list[Witness] = []
     stated: int | None = None
-    for head in (*reply.hops, reply.head):
+    for head in heads:
         witnesses += witness.collect(head.headers, status=head.status, partial=head.status == 206)
         size = witness.stated_size(head.headers)
         stated = size if size is not None else stated

@@ -19,7 +19,7 @@ from ckptd.core.ranges import Extents
 from ckptd.core.response import Take, Validator
 from ckptd.core.retry import RETRY_AFTER_CAP, Failure, wait
 from ckptd.core.segments import Lease, WorkList, connections_wanted, segment_length
-from ckptd.errors import NetworkError
+from ckptd.errors import CkptdError, NetworkError
 from ckptd.transfer.budget import Budget
 from ckptd.transfer.buffers import Pool
 from ckptd.transfer.client import Client, Reply
@@ -120,8 +120,8 @@ class Swarm:
                 keeper = group.create_task(self._keep())
                 await self._watch(group)
                 keeper.cancel()
-        except* TransferFailed as failures:
-            raise failures.exceptions[0] from None
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
         finally:
             self._report(0)
 
@@ -254,7 +254,7 @@ class Swarm:
             elapsed=elapsed,
         )
         if wanted > self._active:
-            wanted = min(wanted, self._ramp.consider(now))
+            wanted = min(wanted, self._ramp.consider(now, idle=self._shared.budget.idle))
         while self._active < wanted and self._shared.budget.try_acquire(self._source.host):
             self._spawn(group, self._extra())
 
@@ -270,3 +270,9 @@ class Swarm:
 
     def _report(self, count: int) -> None:
         self._shared.emit(events.Connections(self._name, count, self._source.host))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What the connections ended with, as one error: the disk's before the network's."""
+    errors = [_first(each) if isinstance(each, BaseExceptionGroup) else each for each in group.exceptions]
+    return next((each for each in errors if isinstance(each, CkptdError)), errors[0])
