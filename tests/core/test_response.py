@@ -199,6 +199,13 @@ ROWS: dict[str, tuple[Asked, int, Lines, type[Verdict], tuple[int, int | None, i
         Changed,
         None,
     ),
+    "416, though there is more": (
+        replace(NO_TOTAL, end=None),
+        416,
+        (("content-range", "bytes */1000"),),
+        Changed,
+        None,
+    ),
     "416, no Content-Range": (ASKED, 416, (), Changed, None),
     "416, unreadable": (ASKED, 416, (("content-range", "bytes 0-9/10"),), Changed, None),
     "416, nothing was asked": (FIRST, 416, (("content-range", "bytes */1000"),), Refused, None),

@@ -103,6 +103,17 @@ def test_the_earliest_first_so_that_the_digest_can_follow() -> None:
     assert starts == [8 * MIB, 24 * MIB, 50 * MIB, 66 * MIB]
 
 
+def test_what_is_given_back_comes_first_again() -> None:
+    work = WorkList(10 * SEGMENT, Extents())
+    first, _ = work.take(), work.take()
+    assert first is not None
+    first.at += MIB
+    work.give_back(first)
+    again = work.take()
+    assert again is not None
+    assert (again.start, again.end) == (MIB, SEGMENT)
+
+
 def test_a_crumb_is_not_left_for_somebody_else() -> None:
     work = WorkList(SEGMENT + WORTH_SPLITTING - 1, Extents())
     lease = work.take()

@@ -262,6 +262,25 @@ async def test_a_digest_that_fails_is_not_waited_for(tmp_path: Path, monkeypatch
         assert buffers.all_back
 
 
+async def test_what_waits_for_its_digest_is_given_back_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise every other download would wait for those buffers, too."""
+    gate = threading.Event()
+
+    def full(fd: int, data: memoryview, at: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Bundle, "update", lambda self, data: gate.wait(20))
+    monkeypatch.setattr(disk, "write_at", full)
+    async with House(tmp_path) as house:
+        partial, buffers = await house.partial(), Buffers()
+        await partial.learn(len(BODY), URL, SOME, [])
+        for at in (0, 1000, 2000):
+            buffers.put(partial, at, BODY[at : at + 1000])
+        await until(lambda: buffers.released == [0, 1, 1])
+        gate.set()
+        await until(lambda: buffers.all_back)
+
+
 async def test_a_file_that_shrinks_under_us(tmp_path: Path) -> None:
     """Read back: what was written out of order has been cut away by somebody."""
     async with House(tmp_path) as house:

@@ -133,6 +133,12 @@ def test_one_flipped_bit_is_one_wrong_piece(tmp_path: Path, offset: int) -> None
 
 
 @pytest.mark.usefixtures("way")
+def test_a_stretch_ends_where_it_should(disk_file: Path) -> None:
+    with opened(disk_file) as file:
+        assert b"".join(bytes(view) for view in chunks(file, MIB, 2 * MIB + 5)) == BODY[MIB : 2 * MIB + 5]
+
+
+@pytest.mark.usefixtures("way")
 def test_a_file_that_ends_early_or_late(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(BODY[: PIECE + 5000])

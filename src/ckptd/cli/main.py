@@ -188,13 +188,16 @@ def update(options: Options, names: tuple[str, ...]) -> int:
 
     This is the only command that changes a locked sha256. Whoever has the old file open keeps the old bytes.
     """
+    from ckptd.core.lock import difference  # noqa: PLC0415
     from ckptd.service import sync as service  # noqa: PLC0415
-    from ckptd.store import inventory  # noqa: PLC0415
+    from ckptd.store import inventory, lockfile  # noqa: PLC0415
 
     begun = time.monotonic()
     workplace = options.workplace(names)
     tasks = service.plan(workplace, inventory.records(workplace.places), update=True)
     outcomes = _pass(options, "update", workplace, tasks, locked=False)
+    if not options.json and not options.quiet:
+        output.say(difference(workplace.lock, lockfile.read(workplace.places.lock)))
     return _finish(options, "update", outcomes, begun)
 
 

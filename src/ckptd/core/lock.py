@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+import tomli_w
+
 from ckptd.core import schema
 from ckptd.core.document import Table, load, shown
 from ckptd.core.models import PIECE, Lock, LockEntry, Trust
@@ -31,7 +33,6 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PIECES = re.compile(rf"blake3:{PIECE}:[0-9a-f]{{64}}")
 
 # What a basic string may not hold as it is (TOML 1.0, "String").
-_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(32), 127)} | {ord('"'): '\\"', ord("\\"): "\\\\"}
 
 
 def parse(text: str, path: str = "manifest.lock") -> Lock:
@@ -86,27 +87,21 @@ def _pieces(value: object) -> str:
 def render(lock: Lock) -> str:
     """The one text of `lock`, sorted by name, to be written as UTF-8 without translating line ends."""
     entries = sorted(lock.entries.values(), key=lambda entry: entry.name)
-    return "".join((HEADER, f"version = {VERSION}\n", *map(_rendered, entries)))
+    return HEADER + tomli_w.dumps({"version": VERSION, "checkpoint": [_fields(entry) for entry in entries]})
 
 
-def _rendered(entry: LockEntry) -> str:
-    lines = [
-        "",
-        "[[checkpoint]]",
-        f"name = {_quoted(entry.name)}",
-        f"url = {_quoted(entry.url)}",
-        f"size = {entry.size}",
-        f"sha256 = {_quoted(entry.sha256)}",
-        f"trust = {_quoted(entry.trust.value)}",
-        f"witnesses = [{', '.join(map(_quoted, entry.witnesses))}]",
-    ]
+def _fields(entry: LockEntry) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "name": entry.name,
+        "url": entry.url,
+        "size": entry.size,
+        "sha256": entry.sha256,
+        "trust": entry.trust.value,
+        "witnesses": list(entry.witnesses),
+    }
     if entry.pieces is not None:
-        lines.append(f"pieces = {_quoted(entry.pieces)}")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    return f'"{text.translate(_ESCAPES)}"'
+        fields["pieces"] = entry.pieces
+    return fields
 
 
 def difference(old: Lock, new: Lock) -> tuple[str, ...]:
