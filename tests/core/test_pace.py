@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckptd.core.pace import BURST, Bucket, Ramp, StallMeter
+from ckptd.core.pace import BURST, Bucket, Ramp, StallMeter, idle_share
 
 RATE = 1000.0
 
@@ -96,51 +97,84 @@ def test_bytes_of_before_do_not_excuse_the_time_after() -> None:
 # --- how many connections --------------------------------------------------------------------------------------------
 
 
-def levels(limit: int, rate_of: dict[int, float], seconds: float) -> list[int]:
-    """The levels over time when the host brings `rate_of[level]` bytes a second."""
+def levels(limit: int, rate_of: Callable[[int, float], float], seconds: float, *, idle: bool = False) -> list[int]:
+    """The levels over time, at ten looks a second, when the host brings `rate_of(level, now)` bytes a second."""
     ramp, found = Ramp(limit), []
     for tick in range(int(seconds * 10)):
-        ramp.add(int(rate_of[ramp.level] / 10))
-        found.append(ramp.consider(tick / 10))
+        ramp.add(int(rate_of(ramp.level, tick / 10) / 10))
+        found.append(ramp.consider(tick / 10, idle=idle))
     return found
 
 
-def test_it_doubles_where_each_connection_is_limited() -> None:
-    found = levels(8, {1: 10e6, 2: 20e6, 4: 40e6, 8: 80e6}, 10)
+def per_connection(level: int, now: float) -> float:
+    """Each connection brings as much as the others."""
+    return 10e6 * level
+
+
+def in_all(level: int, now: float) -> float:
+    """The machine is the limit, however many there are."""
+    return 100e6
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_it_doubles_where_each_connection_is_limited(idle: bool) -> None:
+    found = levels(8, per_connection, 20, idle=idle)
     assert found == sorted(found)
     assert found[-1] == 8
 
 
+def test_idle_processors_need_no_trial() -> None:
+    assert levels(8, in_all, 20, idle=True)[-1] == 8
+    assert levels(8, per_connection, 20, idle=True).index(8) < levels(8, per_connection, 20).index(8)
+
+
 def test_it_goes_back_where_the_machine_is_the_limit() -> None:
-    found = levels(8, {1: 100e6, 2: 100e6, 4: 100e6, 8: 100e6}, 9)
+    found = levels(8, in_all, 300)
     assert max(found) == 2
-    assert found[-1] == 1
-    assert found.count(2) < 10  # a trial is short
+    assert found.count(1) > 4 * found.count(2)  # trials are short and become rare
 
 
 def test_it_stays_where_more_stopped_helping() -> None:
-    found = levels(8, {1: 10e6, 2: 20e6, 4: 21e6, 8: 21e6}, 9)
+    found = levels(8, lambda level, now: 10e6 * min(level, 2), 60)
     assert max(found) == 4
-    assert found[-1] == 2
+    assert found.count(2) > found.count(4)
+    assert 1 not in found[300:]
 
 
 def test_a_failed_trial_is_repeated_ever_more_rarely() -> None:
-    found = levels(8, {1: 100e6, 2: 100e6}, 200)
+    found = levels(8, in_all, 300)
     begun = [at for at in range(1, len(found)) if found[at - 1] == 1 and found[at] == 2]
     pauses = [after - before for before, after in itertools.pairwise(begun)]
     assert len(pauses) >= 3
-    assert all(after > 1.7 * before for before, after in itertools.pairwise(pauses))
+    assert all(after > 1.5 * before for before, after in itertools.pairwise(pauses))
 
 
-def test_a_path_that_became_slow_per_connection_is_found_out() -> None:
-    ramp = Ramp(4)
-    for tick in range(600):
-        limited = tick > 50
-        ramp.add(int((10e6 * ramp.level if limited else 100e6) / 10))
-        ramp.consider(tick / 10)
-    assert ramp.level == 4
+def test_a_path_that_becomes_slow_per_connection_is_found_out() -> None:
+    found = levels(4, lambda level, now: in_all(level, now) if now < 5 else per_connection(level, now), 60)
+    assert found[-1] == 4
 
 
-@pytest.mark.parametrize("limit", [1, 3, 5])
-def test_the_limit_is_kept(limit: int) -> None:
-    assert max(levels(limit, {level: 10e6 * level for level in range(1, 9)}, 20)) == limit
+@pytest.mark.parametrize("limit", [1, 2, 3, 5])
+@pytest.mark.parametrize("idle", [False, True])
+def test_the_limit_is_kept(limit: int, idle: bool) -> None:
+    assert max(levels(limit, per_connection, 60, idle=idle)) == limit
+
+
+@pytest.mark.parametrize("idle", [False, True])
+def test_a_host_that_brings_nothing_is_no_reason_for_more(idle: bool) -> None:
+    assert set(levels(8, lambda level, now: 0.0, 60, idle=idle)) == {1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "share"),
+    [
+        # user, nice, system, idle, iowait, irq, softirq, steal, guest, guest_nice
+        ((0,) * 10, (10, 0, 0, 90, 0, 0, 0, 0, 0, 0), 0.9),
+        ((5, 5, 5, 5, 5, 5, 5, 5, 5, 5), (105, 5, 5, 5, 5, 5, 5, 5, 105, 5), 0.0),
+        ((0,) * 10, (25, 0, 0, 50, 25, 0, 0, 0, 25, 0), 0.5),  # waiting for the disk is not idleness; guest is in user
+        ((7,) * 10, (7,) * 10, 0.0),  # no time has passed
+        ((), (), 0.0),
+    ],
+)
+def test_how_idle_the_processors_were(before: tuple[int, ...], after: tuple[int, ...], share: float) -> None:
+    assert idle_share(before, after) == pytest.approx(share)

@@ -329,7 +329,8 @@ def test_bad_lock_is_refused_untouched(origin: Origin, site: Workplace, row: str
     site.one(url)
     content = bad_locks(url)[row]
     site.lock_path.write_text(content)
-    for command in (["sync"], ["verify"], ["update", "a"]):
+    commands = (["sync"], ["verify"], ["update", "a"]) if row == "torn" else (["sync"],)
+    for command in commands:
         run = site.run(*command, invariants=False)
         assert run.status == 2, run
         assert "manifest.lock" in run.err

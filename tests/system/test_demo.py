@@ -95,7 +95,7 @@ def test_every_promise_is_kept(told: tuple[int, str, list[Path], list[str]]) -> 
         r"  \d+ of \d+ bytes are here",
         r"\$ ckptd sync",
         r"max_deeplab_s_\S+: resuming at \d+ %",
-        r"max_deeplab_s_\S+: fetched, 24 MB, \S+ MB of it were here already, witnessed",
+        r"max_deeplab_s_\S+: fetched, 24 MB, \S+ MB were here already, witnessed",
         r"\[exit 0",
         r"   ✓ \S+ MB of 42\.1 MB were kept from before the kill, \S+ MB were fetched",
         r'name = "resnet50_imagenet1k"',

@@ -78,15 +78,17 @@ def test_chunked_whole_is_good(origin: Origin, site: Workplace) -> None:
 # ---- 0.1: no Content-Length, no chunks
 
 
-@pytest.mark.parametrize("how", ["fin", "rst", "whole"])
-def test_close_delimited_and_nothing_known_is_refused(origin: Origin, site: Workplace, how: str) -> None:
+def test_close_delimited_and_nothing_known_is_refused(tmp_path: Path) -> None:
     """0.1: a body without length is not committed unless its size is confirmed from somewhere else."""
-    site.one(origin.put(PATH, A))
-    end = () if how == "whole" else (f.cut(CUT, "rst" if how == "rst" else "fin"),)
-    origin.on(PATH, f.no_length(), *end, times=None)
-    site.sync().expect(1)
-    site.assert_absent("a")
-    assert len(origin.requests()) <= BOUND
+    ends: dict[str, tuple[Behaviour, ...]] = {"fin": (f.cut(CUT),), "rst": (f.cut(CUT, "rst"),), "whole": ()}
+    with Batch(tmp_path, ends) as batch:
+        for end, origin in batch.origin.items():
+            origin.put(PATH, A)
+            origin.on(PATH, f.no_length(), *ends[end], times=None)
+        batch.sync()
+        for end, origin in batch.origin.items():
+            batch.assert_failed(end, "network", "origin")
+            assert len(origin.requests()) <= BOUND
 
 
 CONFIRMED = {
@@ -221,20 +223,21 @@ def test_gcs_decompressive_transcoding(origin: Origin, site: Workplace, framing:
 # ---- 0.4: origins that never end
 
 
-@pytest.mark.parametrize("row", ["header never ends", "endless 100 Continue", "silence", "endless header lines"])
-def test_header_deadline(origin: Origin, site: Workplace, row: str) -> None:
+def test_header_deadline(tmp_path: Path) -> None:
     """0.4: there is a deadline for the header however lively the origin is; once, it is mended."""
-    nowhere = Hold()
-    behaviour = {
+    behaviours = {
         "header never ends": f.endless(b"X", b"HTTP/1.1 200 OK\r\nX-Long: "),
         "endless 100 Continue": f.endless(b"HTTP/1.1 100 Continue\r\n\r\n"),
-        "silence": f.hold(-1, nowhere),
+        "silence": f.hold(-1, Hold()),
         "endless header lines": f.endless(b"X-More: y\r\n", b"HTTP/1.1 200 OK\r\n"),
-    }[row]
-    site.one(origin.put(PATH, A))
-    origin.on(PATH, behaviour)
-    site.sync().expect(0)
-    site.assert_good("a", A)
+    }
+    with Batch(tmp_path, behaviours) as batch:
+        for row, origin in batch.origin.items():
+            origin.put(PATH, A)
+            origin.on(PATH, behaviours[row])
+        batch.sync()
+        for row in behaviours:
+            batch.assert_good(row, A)
 
 
 def test_header_deadline_for_ever(origin: Origin, site: Workplace) -> None:

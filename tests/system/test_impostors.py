@@ -75,7 +75,10 @@ def test_impostor_for_ever(for_ever: Batch, row: str) -> None:
 def test_after_all_impostors_the_next_run_is_good(origin: Origin, site: Workplace) -> None:
     """4.6: nothing of an impostor is left that the next run could trip over."""
     names = {f"page{number}": page for number, page in enumerate(PAGES.values())}
-    site.write(*({"name": name, "url": origin.put(f"/{name}.tgz", A)} for name in names))
+    site.write(
+        *({"name": name, "url": origin.put(f"/{name}.tgz", A)} for name in names),
+        transfer={"downloads": 32, "retries": 1},
+    )
     for name, page in names.items():
         origin.on(f"/{name}.tgz", page, times=None)
     site.sync().expect(1)

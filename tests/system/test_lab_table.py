@@ -33,6 +33,7 @@ def half(site: Workplace, origin: Origin, number: signal.Signals) -> None:
     origin.on(PATH, f.hold(CUT, place), times=None)
     running = site.start("sync")
     wait_until(place.reached.is_set, what="the download stands still")
+    wait_until(lambda: site.state_bytes() >= CUT, what="what was sent is written")
     running.signal(number)
     running.wait()
     origin.calm()

@@ -72,7 +72,7 @@ def test_notes_and_resumed_bytes() -> None:
         notes=("the origin ignores ranges",),
     )
     assert summarise("sync", [outcome], 4)[:2] == [
-        "a: fetched, 204 MB, 124 MB of it were here already",
+        "a: fetched, 204 MB, 124 MB were here already",
         "  note: the origin ignores ranges",
     ]
 

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from ckptd.core.models import Checkpoint, Lock, LockEntry, Trust
 from ckptd.core.urls import strip_for_lock
 
+PIN = "manifest-sha256"  # how the lock names the manifest's own pin among the witnesses
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What lies under a checkpoint's final name.
 
-    `unchanged`: size, inode and times are those recorded when its bytes were last proven to be `sha256`.
+    `unchanged`: size, inode and times are those recorded when its bytes were last proven to be `sha256`. `pending`:
+    it was published, and the run ended before its lock entry was written.
     """
 
     size: int
     sha256: str | None = None
     unchanged: bool = False
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ def decide(checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None)
         return Fetch("its file is missing" if entry is not None else "new")
     if entry is None:
         return _unlocked(wanted, found)
+    if found.pending and found.unchanged and found.sha256 != entry.sha256 and checkpoint.sha256 is None:
+        return Check("updated, but not locked yet", adopt=True)
     if found.size != entry.size:
         return Fetch(f"its file has {found.size} bytes instead of {entry.size}", mends=True)
     if strip_for_lock(checkpoint.url) != entry.url and not wanted.pinned:
@@ -135,10 +141,10 @@ def relocked(checkpoint: Checkpoint, entry: LockEntry) -> LockEntry:
     trust, witnesses = entry.trust, set(entry.witnesses)
     if checkpoint.sha256 == entry.sha256:
         trust = Trust.PINNED
-        witnesses.add("manifest-sha256")
+        witnesses.add(PIN)
     elif trust is Trust.PINNED:
         # The pin was taken out of the manifest: what is left is what others vouch for.
-        witnesses.discard("manifest-sha256")
+        witnesses.discard(PIN)
         trust = Trust.WITNESSED if witnesses else Trust.FIRST_USE
     return LockEntry(
         name=entry.name,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ckptd.core.models import Trust, Witness
-from ckptd.core.plan import Expectation
+from ckptd.core.plan import PIN, Expectation
 from ckptd.core.witness import agreed, disagreement, trust_of
 from ckptd.errors import CkptdError, DriftError, IntegrityError, OriginError, PolicyError
 
@@ -80,16 +80,11 @@ def prove(
             sha256,
         )
     labels = set(agreed(witnesses, digests))
+    if expected.locked is not None and expected.locked.sha256 == sha256:
+        labels.update(expected.locked.witnesses)  # equal bytes keep what was once vouched for
+    labels.discard(PIN)
     trust = trust_of(expected.pinned, tuple(sorted(labels)))
-    if expected.pinned:
-        labels.add("manifest-sha256")
-    locked = expected.locked
-    if locked is not None and locked.sha256 == sha256:
-        # Equal bytes keep the witnesses they had: what was once vouched for stays so.
-        labels.update(label for label in locked.witnesses if expected.pinned or label != "manifest-sha256")
-        if locked.trust.rank < trust.rank and locked.trust is not Trust.PINNED:
-            trust = locked.trust
-    return Proven(sha256, trust, tuple(sorted(labels)))
+    return Proven(sha256, trust, tuple(sorted(labels | {PIN} if expected.pinned else labels)))
 
 
 def after_mismatches(name: str, found: Sequence[Mismatch], sources: int) -> CkptdError | None:

@@ -80,7 +80,7 @@ class Unsatisfied:
     total: int
 
 
-_CONTENT_RANGE = re.compile(r"bytes +(?:(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)|\*/(\d{1,19}))", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes +(?:(\d{1,19})-(\d{1,19})/(\d{1,19}|\*)|\*/(\d{1,19}))", re.ASCII | re.IGNORECASE)
 
 
 def spell(start: int, end: int | None) -> str:

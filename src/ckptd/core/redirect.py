@@ -27,12 +27,11 @@ def target(current: str, location: str | None, hops: int) -> str | CkptdError:
     try:
         url = urljoin(current, location.strip())
         parts = urlsplit(url)
-        host = parts.hostname
+        if parts.scheme not in {"http", "https"}:
+            return PolicyError(f"{host_label(current)} redirected to a {parts.scheme or 'nameless'}: address")
         origin_of(url)
     except ValueError:
         return OriginError(f"{host_label(current)} redirected to something that is not a URL")
-    if parts.scheme not in {"http", "https"} or not host:
-        return PolicyError(f"{host_label(current)} redirected to a {parts.scheme or 'nameless'}: address")
     if urlsplit(current).scheme == "https" and parts.scheme == "http":
         return PolicyError(
             f"{host_label(current)} redirected from https to plain http ({redact(url)})",

@@ -75,8 +75,7 @@ class Head:
     @property
     def length(self) -> int | None:
         """Content-Length, where it is one plain number."""
-        value = self.get("content-length")
-        return int(value) if value is not None and value.isascii() and value.isdigit() else None
+        return number(self.get("content-length"))
 
     @property
     def coding(self) -> str:
@@ -257,10 +256,10 @@ def _judge_whole(asked: Asked, head: Head, identity: str) -> Verdict:
         return Refused(Failure.IMPOSTOR, f"sent a coded body ({head.coding}) though none was asked for")
     total = head.length
     if total is None and stored != "identity":
-        total = _number(head.get("x-goog-stored-content-length"))
+        total = number(head.get("x-goog-stored-content-length"))
     validator = validator_of(head, total, identity)
     take = Take(0, head.length, total, validator)
-    if asked.ranged and asked.start > 0:
+    if asked.ranged:
         known = asked.known
         return Ignored(take, Sameness.UNPROVEN if known is None else compare(known, validator))
     return take
@@ -276,5 +275,7 @@ def _judge_unsatisfied(asked: Asked, head: Head) -> Verdict:
     return Changed(f"has {part.total} bytes now, asked for more from {asked.start}")
 
 
-def _number(value: str | None) -> int | None:
-    return int(value) if value is not None and value.strip().isdigit() else None
+def number(value: str | None) -> int | None:
+    """A header's plain decimal number, or None. Longer ones than any file's are none."""
+    text = (value or "").strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None

@@ -134,8 +134,8 @@ class Pass:
                 case Relock():
                     self._enter(task)
                     return kept(task, self._places)
-                case Check():
-                    outcome = await self._check(task)
+                case Check(adopt=adopt):
+                    outcome = await self._check(task, adopt=adopt)
                     if outcome is not None:
                         return outcome
                     return await self._fetch(task, mends=True)
@@ -158,7 +158,7 @@ class Pass:
 
     # --- what is there already -----------------------------------------------------------------------------------
 
-    async def _check(self, task: Task) -> Outcome | None:
+    async def _check(self, task: Task, *, adopt: bool) -> Outcome | None:
         """Read a file that is under its final name; None when it is not what it should be."""
         checkpoint, final, begun = task.checkpoint, self._places.final(task.checkpoint), time.monotonic()
         self._emit(events.Started(checkpoint.name, task.found.size if task.found is not None else None))
@@ -171,14 +171,15 @@ class Pass:
         size, sha256, table = await self._thread(lambda: scrub.whole_digests(final, read))
         record = self._records.get(inventory.key(final, self._places.store))
         expected = task.expected
-        if not expected.digest_known and record is not None:
+        if adopt and record is not None and not expected.pinned:
+            # What was proven when it was published; the lock, if it has an entry, still has the one before.
             expected = Expectation(record.sha256, record.size)
         digests = {"sha256": bytes.fromhex(sha256), "pieces": table}
         proof = prove(expected, size, digests, ())
         if isinstance(proof, Mismatch):
             self._emit(events.Noted(checkpoint.name, f"what is there is damaged ({proof.message}); fetching it"))
             return None
-        if task.entry is None and record is not None and record.sha256 == sha256 and not expected.pinned:
+        if expected.locked is None and record is not None and record.sha256 == sha256 and not expected.pinned:
             proof = Proven(sha256, Trust(record.trust), record.witnesses)
         self._admit(proof, expected, confirmed=True)
         verified = Verified(checkpoint, final, size, proof, table)

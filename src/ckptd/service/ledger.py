@@ -20,7 +20,7 @@ from ckptd.core.models import LockEntry
 from ckptd.store import inventory, lockfile, publish
 from ckptd.store.places import Places
 from ckptd.store.publish import Published, Verified
-from ckptd.store.records import FileRecord, Visit, add_history, drop_partials, save_files
+from ckptd.store.records import FileRecord, Visit, add_history, drop_partials, save_files, settle_files
 from ckptd.store.state import State
 
 T = TypeVar("T")
@@ -67,6 +67,7 @@ class Ledger:
             pieces=entry.pieces or "",
             verified_at=now,
             verdict="intact",
+            pending=True,
         )
         visit = Visit(now, entry.name, action, "sha256", read, seconds, "intact")
 
@@ -97,9 +98,15 @@ class Ledger:
         done = list(self._done)
         version, content = self._version, LockContent(dict(self._entries))
         await self.thread(lambda: self._write(version, content))
-        if done:
-            await self._state.do(lambda database: drop_partials(database, done))
-            del self._done[: len(done)]
+        if not done:
+            return
+
+        def forget(database: Connection) -> None:
+            settle_files(database, done)
+            drop_partials(database, done)
+
+        await self._state.do(forget)
+        del self._done[: len(done)]
 
     def _write(self, version: int, content: LockContent) -> None:
         with self._mutex:

@@ -24,7 +24,8 @@ def look(path: Path, store: Path, records: Mapping[str, FileRecord]) -> Found | 
     record = records.get(key(path, store))
     if record is None:
         return Found(found.st_size)
-    return Found(found.st_size, record.sha256, unchanged=record.stamp == stamp(found) and record.verdict == "intact")
+    unchanged = record.stamp == stamp(found) and record.verdict == "intact"
+    return Found(found.st_size, record.sha256, unchanged=unchanged, pending=record.pending)
 
 
 def key(path: Path, store: Path) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import stat
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -206,7 +207,8 @@ class Partial:
                 part.update(memoryview(body))
             return {name: value for part in parts for name, value in part.digests().items()}
 
-        await self._create()
+        if self.fd < 0:
+            await self._create()
         self.written = self._synced = Extents.of((0, len(body)))
         return await self._call(work)
 
@@ -406,6 +408,9 @@ class Partial:
 def _reopen(path: str, believed: Extents) -> int:
     """The file of an earlier run, or -1 when it is gone or too short for what is believed of it."""
     try:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            # A run that ended just before the rename has taken our own right to write away.
+            os.chmod(path, 0o644)
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (FileNotFoundError, IsADirectoryError):
         return -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -27,7 +28,8 @@ CREATE TABLE partials (
 CREATE TABLE files (
     path TEXT PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
     stamp TEXT NOT NULL, trust TEXT NOT NULL, witnesses TEXT NOT NULL, pieces TEXT NOT NULL,
-    verified_at REAL NOT NULL, verdict TEXT NOT NULL
+    verified_at REAL NOT NULL, verdict TEXT NOT NULL,
+    pending INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE history (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, name TEXT NOT NULL, action TEXT NOT NULL, digest TEXT NOT NULL,
@@ -66,6 +68,7 @@ class FileRecord:
     pieces: str
     verified_at: float  # POSIX seconds
     verdict: str
+    pending: bool = False  # published, and its lock entry not yet written
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +92,17 @@ def read_only(path: Path) -> sqlite3.Connection | None:
     # beside it; where the folder may not be written, what the database itself says has to do.
     still, shared = "mode=ro&immutable=1", "mode=ro"
     for options in (shared, still) if path.with_name(f"{path.name}-wal").exists() else (still, shared):
-        connection = sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=BUSY_SECONDS)
-        try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            connection.execute("SELECT count(*) FROM files").fetchone()
-        except sqlite3.Error:
+        with suppress(sqlite3.Error):
+            connection = sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=BUSY_SECONDS)
+            try:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                connection.execute("SELECT count(*) FROM files").fetchone()
+            except sqlite3.Error:
+                connection.close()
+                continue
+            if version == SCHEMA_VERSION:
+                return connection
             connection.close()
-            continue
-        if version == SCHEMA_VERSION:
-            return connection
-        connection.close()
-        return None
     return None
 
 
@@ -151,11 +154,11 @@ def drop_partials(connection: sqlite3.Connection, names: Iterable[str]) -> None:
 def save_files(connection: sqlite3.Connection, records: Iterable[FileRecord]) -> None:
     """Insert or replace what is known of published files."""
     connection.executemany(
-        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             (
                 *(each.path, each.name, each.sha256, each.size, each.stamp, each.trust),
-                *(json.dumps(each.witnesses), each.pieces, each.verified_at, each.verdict),
+                *(json.dumps(each.witnesses), each.pieces, each.verified_at, each.verdict, each.pending),
             )
             for each in records
         ],
@@ -165,12 +168,19 @@ def save_files(connection: sqlite3.Connection, records: Iterable[FileRecord]) ->
 def load_files(connection: sqlite3.Connection) -> dict[str, FileRecord]:
     """What is known of published files, by path relative to the store."""
     rows = connection.execute(
-        "SELECT path, name, sha256, size, stamp, trust, witnesses, pieces, verified_at, verdict FROM files"
+        "SELECT path, name, sha256, size, stamp, trust, witnesses, pieces, verified_at, verdict, pending FROM files"
     )
     return {
-        path: FileRecord(path, name, sha256, size, stamp, trust, tuple(json.loads(witnesses)), pieces, at, verdict)
-        for path, name, sha256, size, stamp, trust, witnesses, pieces, at, verdict in rows
+        path: FileRecord(
+            path, name, sha256, size, stamp, trust, tuple(json.loads(witnesses)), pieces, at, verdict, bool(pending)
+        )
+        for path, name, sha256, size, stamp, trust, witnesses, pieces, at, verdict, pending in rows
     }
+
+
+def settle_files(connection: sqlite3.Connection, names: Iterable[str]) -> None:
+    """The lock says what is published for these: nothing is pending any more."""
+    connection.executemany("UPDATE files SET pending = 0 WHERE name = ?", [(name,) for name in names])
 
 
 def add_history(connection: sqlite3.Connection, visits: Iterable[Visit]) -> None:

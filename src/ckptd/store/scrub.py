@@ -53,6 +53,9 @@ def opened(path: Path) -> Iterator[Opened]:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EISDIR, "not a plain file")
+        if not direct:
+            # Otherwise the kernel reads ahead, past what we look at and clean up behind us.
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
         yield Opened(fd, found.st_size, direct, found)
     finally:
         os.close(fd)

@@ -129,9 +129,9 @@ class Intake:
     def _hand_over(self, *, whole: bool) -> None:
         buffer = self._buffer
         if self._check_head is not None:
-            check, self._check_head = self._check_head, None
             head = b"" if buffer is None else bytes(buffer.view[: min(self._fill, HEAD_NEEDED)])
-            check(head, whole and self._fill < HEAD_NEEDED)
+            self._check_head(head, whole and self._fill < HEAD_NEEDED)
+            self._check_head = None  # only now: what was refused stays refused
         if buffer is None or self._fill == self._begin:
             return
         length = self._fill - self._begin
