@@ -134,7 +134,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ("", "1", ["empty", "torn"]),
     (" \n\ufeff", "1", ["empty"]),
     ("\x00" * 4096, "1", ["empty"]),
-    (TEXT + "\x00" * 10, "20", ["NUL"]),
+    (TEXT + "\x00" * 10, "23", ["NUL"]),
     (TEXT.split("\n", maxsplit=1)[0], "1", ['"version" is missing', "cut short"]),
     (TEXT.replace("version = 1\n", ""), "1", ['"version" is missing']),
     (with_line("version", "version = true"), "2", ["version"]),
@@ -166,8 +166,8 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     (with_line("trust", "trust = 1"), "9", ['"pinned"']),
     (with_line("witnesses", 'witnesses = "x"'), "10", ["not a list"]),
     (with_line("witnesses", "witnesses = [1]"), "10", ["number 1"]),
-    (TEXT.replace("blake3:16777216", "blake3:1048576"), "19", ["blake3:16777216"]),
-    (TEXT.replace("blake3:", "sha256:"), "19", ["pieces"]),
+    (TEXT.replace("blake3:16777216", "blake3:1048576"), "22", ["blake3:16777216"]),
+    (TEXT.replace("blake3:", "sha256:"), "22", ["pieces"]),
     ("version = 1\n[checkpoint]\n", "2", ["two brackets"]),
 ]
 

@@ -160,11 +160,6 @@ def test_after_doing_it_there_is_nothing_to_do(
 PIN_GONE = "proof.py prove: `trust_of` is asked before the locked witnesses are merged in, and a locked `pinned` is not"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason=PIN_GONE + " followed by what is left of it: a touched file comes out as first-use with witnesses, an "
-    "untouched one (relocked) as witnessed",
-)
 def test_a_pin_taken_out_means_the_same_whether_the_file_was_touched_or_not() -> None:
     """The same bytes, the same lock, the same manifest: the same entry."""
     by_reading = done(ASKED, BY_PIN, decide(ASKED, BY_PIN, TOUCHED), ())

@@ -38,14 +38,11 @@ PROVEN = [
     # Equal bytes keep what was once vouched for.
     (replace(LOCKED, locked=BY_WITNESS), (), Trust.WITNESSED, ("x-goog-hash:md5",)),
     (replace(PIN, locked=BY_WITNESS), (), Trust.PINNED, ("manifest-sha256", "x-goog-hash:md5")),
-    pytest.param(
+    (
         replace(LOCKED, locked=BY_PIN),
         (),
         Trust.WITNESSED,
         ("x-goog-hash:md5",),
-        marks=pytest.mark.xfail(
-            strict=True, reason="proof.py prove: the pin is gone, the witness stays, and the trust says first-use"
-        ),
     ),
     (replace(LOCKED, locked=replace(BY_PIN, witnesses=("manifest-sha256",))), (), Trust.FIRST_USE, ()),
 ]

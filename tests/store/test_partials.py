@@ -133,9 +133,6 @@ async def test_a_small_file_in_one_go(tmp_path: Path) -> None:
         assert partial.path.read_bytes() == BODY
 
 
-@pytest.mark.xfail(
-    strict=True, reason="partials.py whole: `_create` replaces a descriptor that resume or learn had opened; it leaks"
-)
 async def test_a_small_file_after_an_attempt_that_brought_nothing(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         before = open_files()
@@ -411,11 +408,6 @@ async def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"precious" * 20_000
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="partials.py _reopen and publish.py settle open O_RDWR; settle has made the file 0444, so after a stop "
-    "between settle and rename whoever is not root gets EACCES in every later run",
-)
 async def test_a_settled_partial_can_be_resumed_by_its_owner(tmp_path: Path) -> None:
     async with House(tmp_path, plain_user=True) as house:
         partial, buffers = await house.partial(), Buffers()

@@ -342,15 +342,7 @@ def locked(root: Path) -> str | None:
     return sha256
 
 
-READ_ONLY_PARTIAL = pytest.mark.xfail(
-    strict=True,
-    reason="publish.py settle makes the partial 0444, and partials.py _reopen opens it O_RDWR: EACCES, for ever",
-)
-
-
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=READ_ONLY_PARTIAL if step in {"settled", "recorded"} else ()) for step in STEPS]
-)
+@pytest.mark.parametrize("step", STEPS)
 def test_stopped_after_any_step_the_next_sync_finishes_it(
     tmp_path: Path, origin: Origin, ckptd: Runner, step: str
 ) -> None:
@@ -372,23 +364,7 @@ def test_stopped_after_any_step_the_next_sync_finishes_it(
     assert not list((tmp_path / "checkpoints/.ckptd/partials").iterdir())
 
 
-UPDATED_NOT_LOCKED = pytest.mark.xfail(
-    strict=True,
-    reason="plan.py decide: a size (or digest) other than the locked one is `Fetch(mends)` even where the state "
-    "records it as proven and published by `update`; the run ends with exit 4 and the store with unlocked bytes",
-)
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        "settled",
-        "recorded",
-        pytest.param("renamed", marks=UPDATED_NOT_LOCKED),
-        pytest.param("entered", marks=UPDATED_NOT_LOCKED),
-        "locked",
-    ],
-)
+@pytest.mark.parametrize("step", ["settled", "recorded", "renamed", "entered", "locked"])
 def test_an_update_stopped_after_any_step_leaves_a_good_store(
     tmp_path: Path, origin: Origin, ckptd: Runner, step: str
 ) -> None:

@@ -214,13 +214,6 @@ def resident(path: Path) -> list[bool]:
     return [bool(byte & 1) for byte in vector.raw[: -(-size // PAGE)]]
 
 
-READ_AHEAD = pytest.mark.xfail(
-    strict=True,
-    reason="scrub.py chunks: the kernel's read-ahead brings in the beginning of the next piece before `_absent` looks "
-    "at it, and it stays (all of it where read_ahead_kb is large); POSIX_FADV_RANDOM on the descriptor mends it",
-)
-
-
 @pytest.fixture(params=["half", "nothing"])
 def cached(disk_file: Path, request: pytest.FixtureRequest) -> Path:
     """BODY, of which every second stretch of 2 MiB is in the cache, or nothing at all."""
@@ -245,7 +238,6 @@ def test_reading_directly_leaves_the_cache_as_it_was(cached: Path) -> None:
 
 
 @pytest.mark.usefixtures("buffered")
-@pytest.mark.parametrize("cached", ["half", pytest.param("nothing", marks=READ_AHEAD)], indirect=True)
 def test_reading_through_the_cache_leaves_it_as_it_was(cached: Path) -> None:
     before = resident(cached)
     whole_digests(cached, ignore)

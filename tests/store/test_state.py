@@ -160,11 +160,6 @@ async def test_an_emptied_database_is_begun_again(tmp_path: Path) -> None:
         assert await state.do(load_files) == {}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="state.py __enter__ looks at the header only: a rotten page further in is a StorageError of every later "
-    'run ("database disk image is malformed"), until somebody removes the file',
-)
 async def test_a_rotten_page_needs_nobodys_help(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with State(path) as state:
@@ -246,22 +241,12 @@ def test_nothing_there_is_nothing_known(tmp_path: Path) -> None:
     assert read_only(tmp_path / "state.db") is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="records.py read_only: `sqlite3.connect` itself raises OperationalError for a file that may not be read, "
-    'outside the try: `status`, `path` and `verify` of other users end with "internal error"',
-)
 async def test_what_may_not_be_read_is_nothing_known(tmp_path: Path) -> None:
     await written(tmp_path / "state.db")
     (tmp_path / "state.db").chmod(0o000)
     assert read_as_a_plain_user(tmp_path / "state.db") is None
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="state.py _open: under umask 077 (a service's UMask=) SQLite makes the database 0600, so that readers of "
-    "a shared store know nothing of what was verified",
-)
 async def test_the_umask_does_not_hide_it(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
