@@ -108,7 +108,9 @@ class Run:
         return self
 
     def __str__(self) -> str:
-        return f"ckptd {' '.join(self.args)}\nexit {self.status}\nstdout: {self.out}\nstderr: {self.err}"
+        shown = f"ckptd {' '.join(self.args)}\nexit {self.status}\nstdout: {self.out}\nstderr: {self.err}"
+        named = [Path(word) for word in self.err.split() if word.startswith("/") and word.endswith(".txt")]
+        return "\n".join([shown, *(path.read_text() for path in named if path.is_file())])
 
 
 class Running:
@@ -154,7 +156,7 @@ class Workplace:
         self.root = root
         self.origins = origins
         self.home = root / "home"
-        self.home.mkdir(parents=True)
+        (self.home / "tmp").mkdir(parents=True)
         self.manifest = root / "manifest.toml"
         self.lock_path = root / "manifest.lock"
         self.store = root / "checkpoints"
@@ -188,6 +190,7 @@ class Workplace:
         return {
             "PATH": f"{CKPTD.parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": str(self.home),
+            "TMPDIR": str(self.home / "tmp"),
             "LANG": "C.UTF-8",
             "TZ": "UTC",
             **self.env,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 
 from ckptd.core.ranges import ContentRange, Unsatisfied, parse_content_range
 from ckptd.core.retry import Failure, of_status
@@ -169,9 +170,12 @@ def validator_of(head: Head, total: int | None, identity: str = "") -> Validator
     )
 
 
+_when = lru_cache(maxsize=256)(parsedate_to_datetime)  # every answer of a second has the same Date
+
+
 def _settled(modified: str, date: str) -> bool:
     try:
-        return parsedate_to_datetime(date) - parsedate_to_datetime(modified) >= timedelta(seconds=1)
+        return _when(date) - _when(modified) >= timedelta(seconds=1)
     except (ValueError, TypeError, IndexError, OverflowError):
         return False
 

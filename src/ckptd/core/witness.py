@@ -30,6 +30,9 @@ AMAZON = {
     "x-amz-checksum-sha1": "sha1",
     "x-amz-checksum-sha256": "sha256",
 }
+NAMES = frozenset(
+    {"x-goog-hash", "repr-digest", "digest", "content-md5", "x-amz-checksum-type", "x-linked-etag", *AMAZON}
+)
 SIZES = frozenset({"x-goog-stored-content-length", "x-linked-size"})
 LINKED_ETAG = re.compile(r'(?:W/)?"?([0-9a-fA-F]{64})"?')
 DECIMAL = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -66,7 +69,10 @@ def collect(headers: Sequence[tuple[str, str]], *, status: int, partial: bool) -
     """
     fields: dict[str, list[str]] = {}
     for name, value in headers:
-        fields.setdefault(name.lower(), []).append(value.strip())
+        if name.lower() in NAMES:
+            fields.setdefault(name.lower(), []).append(value.strip())
+    if not fields:
+        return ()
     answer = _Answer(fields, partial or status == 206, 300 <= status < 400)
     if not answer.redirect and status not in {200, 206}:
         return ()

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from ckptd.core.models import Lock as LockContent
 from ckptd.core.models import LockEntry
-from ckptd.store import inventory, lockfile, publish
+from ckptd.store import lockfile, publish
 from ckptd.store.places import Places
 from ckptd.store.publish import Published, Verified
 from ckptd.store.records import FileRecord, Visit, add_history, drop_partials, save_files, settle_files
@@ -54,10 +54,9 @@ class Ledger:
 
     async def record(self, verified: Verified, mark: str, *, action: str, read: int, seconds: float) -> None:
         """Note in the state what was proven of a file. Survives a power cut before it returns."""
-        final = self._places.final(verified.checkpoint)
         entry, now = verified.entry, time.time()
         file = FileRecord(
-            path=inventory.key(final, self._places.store),
+            path=f"{entry.name}/{verified.checkpoint.file_name}",
             name=entry.name,
             sha256=entry.sha256,
             size=entry.size,

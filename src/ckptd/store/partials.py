@@ -9,6 +9,7 @@ in the state database is enough to go on after a crash, and never more than is r
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import secrets
 import stat
@@ -31,6 +32,8 @@ from ckptd.store.state import State
 
 T = TypeVar("T")
 Release = Callable[[], None]
+_RUN = secrets.token_hex(6)  # with the number it names a file that no run before and no link-planter could know
+_SERIAL = itertools.count()
 REMEMBER_EVERY = 0.25  # seconds between two notes of what is written: what a SIGKILL can cost
 SYNC_EVERY_BYTES = 64 * 1024 * 1024  # at most this much is lost with the power
 SYNC_EVERY_SECONDS = 5.0
@@ -194,14 +197,13 @@ class Partial:
             self._start_lanes()
 
     async def whole(self, body: bytes, witnesses: Iterable[Witness]) -> dict[str, bytes]:
-        """A small file in one piece: write, sync and digest it in one go. Raises StorageError."""
+        """A small file in one piece: write and digest it in one go. Raises StorageError."""
         self.witnesses = tuple(witnesses)
         self.total = len(body)
         algorithms = ALWAYS | {each.algorithm for each in self.witnesses}
 
         def work() -> dict[str, bytes]:
             disk.write_at(self.fd, memoryview(body), 0)
-            os.fsync(self.fd)
             parts = bundles(algorithms)
             for part in parts:
                 part.update(memoryview(body))
@@ -209,7 +211,7 @@ class Partial:
 
         if self.fd < 0:
             await self._create()
-        self.written = self._synced = Extents.of((0, len(body)))
+        self.written = Extents.of((0, len(body)))
         return await self._call(work)
 
     async def begin_again(self) -> None:
@@ -230,7 +232,7 @@ class Partial:
         self._recorded = None
 
     async def _create(self) -> None:
-        path = self._places.partials / f"{self.name}.{secrets.token_hex(6)}.part"
+        path = self._places.partials / f"{self.name}.{_RUN}{next(_SERIAL):x}.part"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self.fd = await self._call(lambda: os.open(path, flags, 0o644))
         self.path = path
