@@ -67,9 +67,7 @@ def test_it_reads_back() -> None:
 
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
-TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(
-    lambda text: bool(text.strip())
-)
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(lambda text: bool(text.strip()))
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 ENTRIES = st.builds(
     LockEntry,

@@ -299,9 +299,7 @@ def test_a_mistake_is_explained_where_it_stands(text: str, line: int, parts: lis
 def test_the_contracts_own_example_of_a_message() -> None:
     with pytest.raises(ConfigError) as caught:
         parse("\n" * 8 + entry(sha265='"x"'), "/etc/ckptd/manifest.toml")
-    expected = (
-        '/etc/ckptd/manifest.toml:12: [[checkpoint]] "foo": unknown key "sha265"; did you mean "sha256"?'
-    )
+    expected = '/etc/ckptd/manifest.toml:12: [[checkpoint]] "foo": unknown key "sha265"; did you mean "sha256"?'
     assert caught.value.message == expected
 
 
@@ -472,12 +470,8 @@ VALUES = st.sampled_from(
         '"\\u0000"',
     ]
 )
-KEYS = st.sampled_from(
-    [*tomllib.loads(FULL)["transfer"], "name", "url", "size", "sha256", "tags", "path", "lock", "x"]
-)
-TABLES = st.sampled_from(
-    ["[store]", "[transfer]", "[verify]", "[policy]", "[sources]", "[auth]", "[[checkpoint]]"]
-)
+KEYS = st.sampled_from([*tomllib.loads(FULL)["transfer"], "name", "url", "size", "sha256", "tags", "path", "lock", "x"])
+TABLES = st.sampled_from(["[store]", "[transfer]", "[verify]", "[policy]", "[sources]", "[auth]", "[[checkpoint]]"])
 LINES = st.one_of(TABLES, st.builds("{} = {}".format, KEYS, VALUES), st.text(max_size=12))
 
 
@@ -498,9 +492,7 @@ def test_any_text_is_a_manifest_or_explained(text: str) -> None:
 
 
 def test_a_thousand_checkpoints_are_read_at_once() -> None:
-    text = "".join(
-        entry(name=f'"model-{number}"', sha256=f'"{HEX}"', tags='["a", "b"]') for number in range(1000)
-    )
+    text = "".join(entry(name=f'"model-{number}"', sha256=f'"{HEX}"', tags='["a", "b"]') for number in range(1000))
     best = 9.9
     for _ in range(5):
         start = time.process_time()

@@ -87,9 +87,7 @@ PHASES: list[tuple[str, list[Event], Phase, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("events", "phase", "text"), [case[1:] for case in PHASES], ids=[c[0] for c in PHASES]
-)
+@pytest.mark.parametrize(("events", "phase", "text"), [case[1:] for case in PHASES], ids=[c[0] for c in PHASES])
 def test_phase_and_text(events: list[Event], phase: Phase, text: str) -> None:
     found = row(fed(*events))
     assert (found.phase, found.text) == (phase, text)
@@ -123,9 +121,7 @@ def test_an_odd_wait_is_none(seconds: float) -> None:
 
 
 def test_a_late_word_does_not_reopen_what_is_settled() -> None:
-    progress = fed(
-        Finished("a", "fetched", size=10), Received("a", 5), Connections("a", 3, "h"), Sized("a", 99)
-    )
+    progress = fed(Finished("a", "fetched", size=10), Received("a", 5), Connections("a", 3, "h"), Sized("a", 99))
     found = row(progress)
     assert (found.phase, found.done, found.size, found.connections) == (Phase.DONE, 10, 10, 0)
 
@@ -289,9 +285,7 @@ EVENTS = st.one_of(
 )
 
 
-@given(
-    st.lists(st.tuples(EVENTS, st.floats(-100, 1e6)), max_size=30), st.floats(-100, 1e6), st.integers(-1, 6)
-)
+@given(st.lists(st.tuples(EVENTS, st.floats(-100, 1e6)), max_size=30), st.floats(-100, 1e6), st.integers(-1, 6))
 def test_any_events_in_any_order(events: list[tuple[Event, float]], now: float, limit: int) -> None:
     progress = Progress()
     for event, when in events:

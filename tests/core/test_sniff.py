@@ -144,9 +144,7 @@ NAMES = st.one_of(st.text(max_size=20), st.sampled_from([f"a{ending}" for ending
 
 
 @given(NAMES, st.binary(max_size=HEAD_NEEDED), st.none() | st.text(max_size=30), st.booleans(), st.booleans())
-def test_never_raises_and_explains(
-    name: str, head: bytes, content_type: str | None, known: bool, whole: bool
-) -> None:
+def test_never_raises_and_explains(name: str, head: bytes, content_type: str | None, known: bool, whole: bool) -> None:
     """Whatever arrives: None, or words."""
     reason = impostor(name, head, content_type, digest_known=known, whole=whole)
     assert reason is None or reason.strip()

@@ -205,9 +205,7 @@ def test_a_shown_duration_reads_back_to_its_smaller_unit(seconds: int) -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.integers(1, 2**40), st.sampled_from(["B", "kB", "MB", "KiB", "MiB"]), st.sampled_from(["", " ", "  "])
-)
+@given(st.integers(1, 2**40), st.sampled_from(["B", "kB", "MB", "KiB", "MiB"]), st.sampled_from(["", " ", "  "]))
 def test_letters_may_have_either_case(count: int, unit: str, space: str) -> None:
     sizes = {parse_size(f"{count}{space}{spelled}") for spelled in (unit, unit.lower(), unit.upper())}
     assert len(sizes) == 1

@@ -184,9 +184,7 @@ def test_interrupted_it_leaves_a_line() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert [line for line in bench.terminal.lines if line] == [
-        "sync stopped: 1 of 14, 0.6 of 2.8 GB, 1 failed"
-    ]
+    assert [line for line in bench.terminal.lines if line] == ["sync stopped: 1 of 14, 0.6 of 2.8 GB, 1 failed"]
 
 
 def test_a_terminal_that_went_away_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,9 +231,7 @@ def test_outside_text_is_shown_literally_and_harmless() -> None:
 def test_no_color_means_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, coloured = io.StringIO(), io.StringIO()
     for file, environ in ((plain, {"NO_COLOR": "1"}), (coloured, {})):
-        console = Console(
-            file=file, width=80, height=24, force_terminal=True, _environ={"TERM": "xterm", **environ}
-        )
+        console = Console(file=file, width=80, height=24, force_terminal=True, _environ={"TERM": "xterm", **environ})
         dashboard = Dashboard(console, "sync", lambda: 0.0)
         for event in scene(14):
             dashboard(event)
@@ -293,7 +289,7 @@ def test_the_foot_does_not_shrink_while_its_numbers_do() -> None:
     error=st.text(max_size=300),
     ascii_only=st.booleans(),
 )
-def test_no_line_is_ever_wider_than_the_terminal(  # noqa: PLR0917 - hypothesis passes them by name
+def test_no_line_is_ever_wider_than_the_terminal(
     width: int, height: int, count: int, name: str, error: str, ascii_only: bool
 ) -> None:
     progress = Progress()

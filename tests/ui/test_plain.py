@@ -175,9 +175,7 @@ class Pipe(io.StringIO):
         self.flushes += 1
 
 
-@pytest.mark.parametrize(
-    "error", [BrokenPipeError(32, "Broken pipe"), ValueError("I/O operation on closed file")]
-)
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ValueError("I/O operation on closed file")])
 def test_a_reader_that_went_away_is_no_concern(error: Exception) -> None:
     pipe = Pipe(error)
     plain = PlainLines(pipe, "sync", lambda: 0.0)

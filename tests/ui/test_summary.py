@@ -108,12 +108,7 @@ def test_status_fits_the_width(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert "PATH" not in lines[0]
     assert lines[2].startswith("axial_swidernet")
-    assert (
-        len(
-            {line.index("  present") if "present" in line else line.index("  missing") for line in lines[1:3]}
-        )
-        == 1
-    )
+    assert len({line.index("  present") if "present" in line else line.index("  missing") for line in lines[1:3]}) == 1
 
 
 def test_status_of_nothing() -> None:

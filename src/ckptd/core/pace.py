@@ -83,6 +83,7 @@ class Ramp:
         self._bytes = 0
         self._since: float | None = None
         self._before: float | None = None  # the rate before the trial that runs now
+        self._level_before = 1
         self._hold = self.FIRST_HOLD
         self._hold_until = 0.0
 
@@ -100,11 +101,11 @@ class Ramp:
         rate = self._bytes / span
         self._since, self._bytes = now, 0
         if not idle and self._before is not None and rate < self._before * self.GAIN:
-            self.level = max(1, self.level // 2)
+            self.level = self._level_before
             self._before = None
             self._hold_until, self._hold = now + self._hold, self._hold * 2
         elif self.level < self._limit and (idle or now >= self._hold_until):
-            self.level = min(self._limit, self.level * 2)
+            self._level_before, self.level = self.level, min(self._limit, self.level * 2)
             self._before = None if idle else rate
         else:
             self._before = None

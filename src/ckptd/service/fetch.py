@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import replace
 from typing import TypeVar
 
@@ -60,22 +60,15 @@ class Pass:
         transfer = self._manifest.transfer
         for grant in self._manifest.auth:
             await token(grant)  # a token that cannot be read is said before any request
-        prepare(self._places)
         async with AsyncExitStack() as stack:
-            stack.enter_context(Owner(self._places.state))
-            self._state = stack.enter_context(State(self._places.database))
-            if self._state.note:
-                self._emit(events.Noted("state", self._state.note))
-            pool = disk.workers()
-            stack.callback(pool.shutdown)
-            self._pool = pool
+            await self._open(stack)
             # Somebody else may have owned the store since the plan was made: what holds is what is there now.
             lock = await self._thread(lambda: lockfile.read(self._places.lock))
             self._records = await self._state.do(load_files)
             selected = tuple(task.checkpoint for task in tasks)
             now = replace(self._workplace, lock=lock, selected=selected)
-            tasks = plan(now, self._records, update=self._update)
-            self._ledger = Ledger(lock, self._places, self._state, pool, frozen=self._locked)
+            tasks = await self._thread(lambda: plan(now, self._records, update=self._update))
+            self._ledger = Ledger(lock, self._places, self._state, self._pool, frozen=self._locked)
             self._partials = await self._state.do(load_partials)
             kept_files = {record.file for record in self._partials.values()}
             await self._thread(lambda: sweep(self._places, kept_files))
@@ -97,6 +90,24 @@ class Pass:
                 return await self._all(tasks)
             finally:
                 await self._ledger.write()
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        """Take the store, open its state. Off the event loop: a network filesystem may take its time."""
+
+        def begin() -> tuple[State, ExitStack]:
+            prepare(self._places)
+            disk.boot_id()
+            with ExitStack() as held:
+                held.enter_context(Owner(self._places.state))
+                state = held.enter_context(State(self._places.database))
+                self._pool = disk.workers()
+                held.callback(self._pool.shutdown)
+                return state, held.pop_all()
+
+        self._state, held = await asyncio.to_thread(begin)
+        stack.push_async_callback(asyncio.to_thread, held.close)
+        if self._state.note:
+            self._emit(events.Noted("state", self._state.note))
 
     async def _all(self, tasks: Sequence[Task]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -167,7 +178,7 @@ class Pass:
         def read(count: int) -> None:
             loop.call_soon_threadsafe(self._emit, events.Received(checkpoint.name, count))
 
-        before = final.lstat()
+        before = await self._thread(final.lstat)
         size, sha256, table = await self._thread(lambda: scrub.whole_digests(final, read))
         record = self._records.get(inventory.key(final, self._places.store))
         expected = task.expected

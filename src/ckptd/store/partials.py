@@ -9,6 +9,7 @@ in the state database is enough to go on after a crash, and never more than is r
 from __future__ import annotations
 
 import asyncio
+import glob
 import itertools
 import os
 import secrets
@@ -18,6 +19,7 @@ from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from ckptd.core.models import Witness
@@ -424,8 +426,17 @@ def _reopen(path: str, believed: Extents) -> int:
 
 
 def sweep(places: Places, keep: Container[str]) -> None:
-    """Remove what crashed runs left in the partials folder and no record speaks of. The store must be ours."""
-    with suppress(OSError):
-        for path in places.partials.iterdir():
-            if path.name not in keep:
-                path.unlink()
+    """Remove what crashed runs left behind and no record speaks of. The store must be ours."""
+    stale = [path for path in _listed(places.partials, "*") if path.name not in keep]
+    stale += _listed(places.pieces, ".*.tmp")
+    stale += _listed(places.lock.parent, f".{glob.escape(places.lock.name)}.*.tmp")
+    for path in stale:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _listed(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return list(folder.glob(pattern))
+    except OSError:
+        return []

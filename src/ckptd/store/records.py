@@ -88,10 +88,10 @@ def read_only(path: Path) -> sqlite3.Connection | None:
     """The database for reading, by anybody who may read the folder; None when there is none (that can be read)."""
     if not path.is_file():
         return None
-    # Without a log nobody has it open, and reading it as immutable leaves no trace. With one, reading makes files
-    # beside it; where the folder may not be written, what the database itself says has to do.
+    # With a log (WAL) but none there, nobody has it open, and reading it as immutable leaves no trace. Otherwise
+    # reading makes files beside it; where the folder may not be written, what the database itself says has to do.
     still, shared = "mode=ro&immutable=1", "mode=ro"
-    for options in (shared, still) if path.with_name(f"{path.name}-wal").exists() else (still, shared):
+    for options in (still, shared) if _is_at_rest(path) else (shared, still):
         with suppress(sqlite3.Error):
             connection = sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=BUSY_SECONDS)
             try:
@@ -104,6 +104,15 @@ def read_only(path: Path) -> sqlite3.Connection | None:
                 return connection
             connection.close()
     return None
+
+
+def _is_at_rest(path: Path) -> bool:
+    """Whether the database keeps a log (bytes 18 and 19 of SQLite's file format say so) and has none now."""
+    try:
+        with path.open("rb") as file:
+            return file.read(20)[18:] == b"\x02\x02" and not path.with_name(f"{path.name}-wal").exists()
+    except OSError:
+        return False
 
 
 def save_partial(connection: sqlite3.Connection, record: PartialRecord) -> None:

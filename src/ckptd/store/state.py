@@ -24,6 +24,7 @@ from ckptd.store.places import NETWORK_FILESYSTEMS, filesystem_of
 from ckptd.store.records import BUSY_SECONDS, SCHEMA, SCHEMA_VERSION
 
 T = TypeVar("T")
+MODE = 0o644  # whatever the umask: readers of a shared store want to know when it was verified
 LARGEST_CHECK = 64 * 1024 * 1024  # bytes of a database that is checked whenever it is opened
 BATCH = 500  # operations in one transaction
 
@@ -129,7 +130,9 @@ def _settle(future: asyncio.Future[object], result: object, failure: BaseExcepti
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        path.chmod(0o644)  # whatever the umask: readers of a shared store want to know when it was verified
+        if path.stat().st_mode & 0o777 != MODE:
+            with suppress(PermissionError):
+                path.chmod(MODE)
         if path.stat().st_size <= LARGEST_CHECK and connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("its pages do not fit together")
         mode = "TRUNCATE" if filesystem_of(path.parent) in NETWORK_FILESYSTEMS else "WAL"

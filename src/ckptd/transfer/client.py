@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -107,15 +108,20 @@ class Reply:
 
         Raises TransferFailed when it is cut short, and what the intake raises.
         """
-        ended = False
         try:
             if length is None or not await self._take_over(intake, length):
                 await self._copy(intake)
-            ended = True
+        except asyncio.CancelledError:
+            with suppress(CkptdError, TransferFailed):  # being stopped is what counts now
+                intake.finish(ended=False)
+            raise
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            intake.finish(ended=False)
             raise _failed(error, self.url) from error
-        finally:
-            intake.finish(ended=ended)
+        except BaseException:
+            intake.finish(ended=False)
+            raise
+        intake.finish(ended=True)
 
     async def _copy(self, intake: Intake) -> None:
         """Through aiohttp's reader: for chunked bodies, bodies without a length, and those that are here already."""
@@ -210,7 +216,8 @@ class Client:
         self._public: dict[str, bool] = {}
 
     async def __aenter__(self) -> Self:
-        connector = _Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=20, ssl=_tls())
+        context = await asyncio.to_thread(_tls)  # reads a few hundred certificates
+        connector = _Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=20, ssl=context)
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
