@@ -131,12 +131,15 @@ def endless(data: bytes, start: bytes = b"") -> Behaviour:
     return behave
 
 
-def stray(data: bytes, *, later: bool = False) -> Behaviour:
-    """Extra bytes on a connection that stays open, in the body's last packet or once all has arrived."""
+def stray(data: bytes, when: Literal["same packet", "later", "next request"]) -> Behaviour:
+    """Extra bytes on a connection that stays open: in the body's last packet, once all of it has arrived, or as
+    soon as the next request comes, ahead of its answer."""
 
     def behave(turn: Turn) -> None:
-        if later:
+        if when == "later":
             turn.reply.later = data
+        elif when == "next request":
+            turn.reply.ahead = data
         else:
             turn.reply.same_packet = data
 

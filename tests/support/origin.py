@@ -155,6 +155,7 @@ class Reply:
     pace: tuple[int, float] | None = None  # bytes, seconds between them
     same_packet: bytes = b""  # stray bytes in the packet of the body's end
     later: bytes = b""  # stray bytes once the response is out and acknowledged
+    ahead: bytes = b""  # stray bytes ahead of the answer to the next request on this connection
     close: bool = False
     then: list[Callable[[], None]] = field(default_factory=list)
 
@@ -414,9 +415,11 @@ class Origin:
                 raw.close()
 
     def _talk(self, sock: socket.socket, number: int) -> None:
-        rest = b""
+        rest = ahead = b""
         while not self.closing.is_set():
             request, rest = self._read_request(sock, rest)
+            if ahead:
+                sock.sendall(ahead)
             with self._lock:
                 exchange = Exchange(len(self._exchanges) + 1, number, request, time.monotonic())
                 self._exchanges.append(exchange)
@@ -432,6 +435,7 @@ class Origin:
             finally:
                 with self._lock:
                     self._active[request.path] -= 1
+            ahead = turn.reply.ahead
             if turn.reply.close or (request.header("connection") or "").lower() == "close":
                 raise _GoneError
 

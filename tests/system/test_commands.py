@@ -185,6 +185,18 @@ def test_missing_file_is_fetched_again(origin: Origin, locked: Workplace) -> Non
     locked.assert_good("a", A)
 
 
+def test_file_of_another_length_is_seen_by_sync(origin: Origin, locked: Workplace) -> None:
+    """sync reads no bodies, but a published file that was cut short is not "present"; it is fetched again."""
+    path = locked.file("a")
+    path.chmod(0o644)
+    path.write_bytes(A[:1000])
+    path.chmod(0o444)
+    run = locked.sync().expect(0)
+    assert run.entry("a")["state"] in {"repaired", "fetched"}
+    locked.assert_good("a", A)
+    assert origin.digests
+
+
 def test_file_name_is_the_urls(origin: Origin, site: Workplace) -> None:
     """Contract, Store: `<store>/<name>/<file name of the URL>`; the query is no part of it."""
     site.write(
@@ -402,6 +414,13 @@ def test_verify_of_a_missing_file(locked: Workplace) -> None:
     locked.file("a").unlink()
     run = locked.verify().expect(1)
     assert run.entry("a")["state"] == "missing"
+
+
+def test_verify_of_what_is_due(origin: Origin, locked: Workplace) -> None:
+    """`--older-than 7d`: only what is due; just fetched, nothing is."""
+    locked.verify("--older-than", "7d").expect(0)
+    locked.verify("--older-than", "soon").expect(2)
+    assert origin.digests
 
 
 def test_verify_of_what_was_never_locked(origin: Origin, site: Workplace) -> None:

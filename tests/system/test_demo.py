@@ -92,7 +92,7 @@ def test_every_promise_is_kept(told: tuple[int, str, list[Path], list[str]]) -> 
         r"\[killed by SIGKILL",
         r"2\. ",
         r"\$ ckptd status",
-        r"  \d+ of \d+ bytes are here",
+        r"  \S+ [kM]B of \S+ [kM]B are here",
         r"\$ ckptd sync",
         r"max_deeplab_s_\S+: resuming at \d+ %",
         r"max_deeplab_s_\S+: fetched, 24 MB, \S+ MB were here already, witnessed",

@@ -348,6 +348,25 @@ def test_token_is_in_no_message(
     site.run("status", "--json")
 
 
+def test_token_goes_neither_to_a_source_nor_to_a_mirror(
+    origins: Origins, site: Workplace, tls: ssl.SSLContext, ca_file: Path
+) -> None:
+    """Contract, [auth]: sent to that host alone; what stands in for the host is another host."""
+    hub, source, mirror = origins.new(tls=tls, host="localhost"), origins.new(tls=tls), origins.new(tls=tls)
+    authorised(site, ca_file, hub)
+    mirror.put("/m/a.tgz", A)
+    site.write(
+        {"name": "a", "url": hub.url("/hub/a.tgz"), "mirrors": [mirror.url("/m/a.tgz")]},
+        sources={hub.url("/hub/"): [source.url("/")]},
+    )
+    site.sync().expect(0)
+    site.assert_good("a", A)
+    assert source.requests()
+    assert mirror.requests()
+    assert tokens(source) | tokens(mirror) == {None}
+    assert tokens(hub) <= {f"Bearer {TOKEN}"}
+
+
 def test_netrc_is_not_read(origin: Origin, site: Workplace) -> None:
     """0.7 and 1, Errors: any Authorization on a public object is a 401; `.netrc` is none of ours."""
     netrc = site.home / ".netrc"

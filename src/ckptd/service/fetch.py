@@ -253,7 +253,13 @@ class Pass:
         mismatches: list[Mismatch] = []
         while True:
             turn = len(mismatches) % len(urls)
-            want = Want(task.checkpoint.name, task.checkpoint.file_name, urls[turn:] + urls[:turn], task.expected)
+            want = Want(
+                task.checkpoint.name,
+                task.checkpoint.file_name,
+                urls[turn:] + urls[:turn],
+                task.expected,
+                fresh=bool(mismatches),
+            )
             try:
                 landed = await self._download(want, partial, fetched)
             except BrokenPromiseError as broken:

@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import aiofiles
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -40,6 +42,7 @@ from ckptd.transfer.failure import TransferFailed
 from ckptd.transfer.intake import Intake
 from ckptd.transfer.tap import Tap
 
+MOST_IDLE = 64  # connections to one host that wait for another request
 LONGEST_HEADER = 64 * 1024  # bytes; signed Locations are long
 READ_BUFFER = 1024 * 1024  # bytes aiohttp may read ahead before we take over
 SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
@@ -55,12 +58,16 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET. `entry_url` is the manifest's URL behind it: credentials are bound to its origin."""
+    """A GET. `entry_url` is the manifest's URL behind it: credentials are bound to its origin.
+
+    `fresh`: on a connection of its own. A stray answer to somebody else's request (aiohttp issue 13656) may come at any
+    time on a kept-alive one, and where nothing is known of the file nothing would tell it from ours.
+    """
 
     url: str
     entry_url: str
     headers: dict[str, str] = field(default_factory=dict)
-    method: str = "GET"
+    fresh: bool = False
 
 
 class Reply:
@@ -71,6 +78,7 @@ class Reply:
         self._tap: Tap | None = None
         self.url = url
         self.hops = hops
+        self.reused = _reused.get()  # the connection had carried other answers before
         self.head = _head(response)
         # Nothing more is read until somebody wants the body: what aiohttp has buffered when a connection breaks is
         # lost, what the kernel has is not.
@@ -190,18 +198,31 @@ class Reply:
         self._response.close()
 
 
+# What one request wants of its connection, and what it got; both stay within the task that asks.
+_fresh: ContextVar[bool] = ContextVar("fresh", default=False)
+_reused: ContextVar[bool] = ContextVar("reused", default=False)
+
+
 class _Connector(aiohttp.TCPConnector):
     """Hands out a kept-alive connection only when nothing unasked-for has arrived on it (aiohttp issue 13656)."""
 
     async def _get(self, key: ConnectionKey, traces: list[Trace]) -> Connection | None:
+        _reused.set(False)
+        if _fresh.get():
+            return None
         while (connection := await super()._get(key, traces)) is not None:
             protocol, transport = connection.protocol, connection.transport
             if protocol is not None and transport is not None and not protocol.should_close:
                 raw = transport.get_extra_info("socket")
                 if raw is not None and not select.select([raw.fileno()], [], [], 0)[0]:
+                    _reused.set(True)
                     return connection
             connection.close()
         return None
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        full = len(self._conns.get(key, ())) >= MOST_IDLE
+        super()._release(key, protocol, should_close=should_close or full)
 
 
 class Client:
@@ -268,8 +289,8 @@ class Client:
             headers["Authorization"] = f"Bearer {await token(grant)}"
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.headers):
-                return await self._session.request(
-                    request.method,
+                _fresh.set(request.fresh)
+                return await self._session.get(
                     _url(url),
                     headers=headers,
                     allow_redirects=False,

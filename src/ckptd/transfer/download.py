@@ -29,12 +29,16 @@ RESTARTS = 3  # versions begun before we insist on one connection and one answer
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What to fetch, from where (in the order of trying), and what it must be."""
+    """What to fetch, from where (in the order of trying), and what it must be.
+
+    `fresh`: on connections of its own, because what came before was not what it must be.
+    """
 
     name: str
     file_name: str
     sources: tuple[str, ...]
     expected: Expectation
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class Download:
         await self._rest(source.host)
         await budget.acquire(source.host)
         try:
-            opened = await source.ask(self._shared.client, self._asked(source))
+            opened = await source.ask(self._shared.client, self._asked(source), fresh=self._want.fresh)
             try:
                 taken = await self._accept(source, opened)
                 if taken is None:

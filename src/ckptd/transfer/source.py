@@ -74,29 +74,35 @@ class Source:
         before, self._raw = self._raw, True
         return not before
 
-    async def ask(self, client: Client, asked: Asked) -> Opened:
-        """Send one request and judge the answer. Raises TransferFailed when there is no data in it."""
+    async def ask(self, client: Client, asked: Asked, *, fresh: bool = False) -> Opened:
+        """Send one request and judge the answer. Raises TransferFailed when there is no data in it.
+
+        `fresh`: not on a connection that carried other answers before.
+        """
         known = asked.known if asked.known is not None else Validator()
         condition = known.if_range if asked.ranged and self.manners is Manners.CONDITIONAL else None
         url = self._resolved or self._versioned(known)
         exact = replace(asked, raw=self._raw, pinned_version=self._resolved is None and url != self.url)
-        reply = await client.open(Request(url, self.url, self._headers(asked, condition)))
+        fresh = fresh or (asked.known is None and not asked.digest_known)
+        reply = await client.open(Request(url, self.url, self._headers(asked, condition), fresh=fresh))
         try:
             if self._resolved is None:
                 self._on_the_way = reply.hops
             witnesses, stated = _vouched((*self._on_the_way, reply.head))
             identity = next((each.value.hex() for each in witnesses if each.algorithm == "sha256"), "")
             verdict = judge(exact, reply.head, identity)
-            if isinstance(verdict, Refused) and (self._resolved is None or reply.head.status not in EXPIRED):
+            doubtful = reply.reused or (self._resolved is not None and reply.head.status in EXPIRED)
+            if isinstance(verdict, Refused) and not doubtful:
                 raise await _refusal(reply, verdict)
         except BaseException:
             reply.close()
             raise
         if isinstance(verdict, Refused):
-            # The address behind the redirect has run out; the manifest's has not.
+            # The address behind the redirect has run out, and the manifest's has not; or the refusal was meant for
+            # somebody else. Ask once more where neither can be.
             reply.close()
             self._resolved = None
-            return await self.ask(client, asked)
+            return await self.ask(client, asked, fresh=True)
         if reply.hops:
             self._resolved = reply.url
         return Opened(reply, verdict, witnesses, stated, condition is not None, asked.ranged)
