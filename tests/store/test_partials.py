@@ -23,7 +23,7 @@ from ckptd.core.models import PIECE, Witness
 from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 from ckptd.errors import StorageError
-from ckptd.store import digests, disk, partials
+from ckptd.store import digests, disk, lanes, partials
 from ckptd.store.digests import Bundle
 from ckptd.store.partials import sweep
 
@@ -37,7 +37,7 @@ SOME = Validator(etag='"v1"', total=len(BODY))
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pieces and read-backs small enough that a small file has many of them."""
     monkeypatch.setattr(digests, "PIECE", 40_000)
-    monkeypatch.setattr(partials._Lane, "READ_BACK", 17_000)
+    monkeypatch.setattr(lanes.Lane, "READ_BACK", 17_000)
 
 
 def expected(body: bytes) -> dict[str, bytes]:

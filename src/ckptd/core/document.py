@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import tomli
 
-from ckptd.core.places import Where, find_lines
+from ckptd.core.lines import Where, find_lines
 from ckptd.core.urls import redact_text
 from ckptd.errors import ConfigError
 

@@ -14,11 +14,9 @@ import itertools
 import os
 import secrets
 import stat
-from collections import deque
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,122 +25,18 @@ from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 from ckptd.errors import CkptdError, StorageError
 from ckptd.store import disk
-from ckptd.store.digests import ALWAYS, Bundle, bundles
+from ckptd.store.digests import ALWAYS, bundles
+from ckptd.store.lanes import Lane, Release
 from ckptd.store.places import Places, storage_error
 from ckptd.store.records import PartialRecord, drop_partials, save_partial
 from ckptd.store.state import State
 
 T = TypeVar("T")
-Release = Callable[[], None]
 _RUN = secrets.token_hex(6)  # with the number it names a file that no run before and no link-planter could know
 _SERIAL = itertools.count()
 REMEMBER_EVERY = 0.25  # seconds between two notes of what is written: what a SIGKILL can cost
 SYNC_EVERY_BYTES = 64 * 1024 * 1024  # at most this much is lost with the power
 SYNC_EVERY_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class _Piece:
-    """Bytes for one lane: in `view` while the buffer is ours, else to be read back from the file."""
-
-    offset: int
-    length: int
-    view: memoryview | None
-    release: Release | None
-
-
-class _Lane:
-    """One thread's worth of digests, fed strictly in order, by at most one thread at a time."""
-
-    READ_BACK = 8 * disk.READ_SIZE  # bytes of one job that reads back
-
-    def __init__(self, partial: Partial, bundle: Bundle) -> None:
-        self._partial = partial
-        self.bundle = bundle
-        self.frontier = 0  # handed to the lane
-        self.done = 0  # digested
-        self._queue: deque[_Piece] = deque()
-        self._busy = False
-        self._reading = 0  # queued pieces that are to be read back
-
-    def offer(self, offset: int, view: memoryview, release: Release) -> bool:
-        """Take a buffer that continues the digest; False when it does not."""
-        if offset != self.frontier:
-            return False
-        self.frontier += len(view)
-        self._queue.append(_Piece(offset, len(view), view, release))
-        self.kick()
-        return True
-
-    def catch_up(self, written: Extents) -> None:
-        """Read back what was written out of order, or by an earlier run, and is next in line."""
-        reach = written.reach(self.frontier)
-        while self.frontier < reach and self._reading < 4:
-            length = min(self.READ_BACK, reach - self.frontier)
-            self._queue.append(_Piece(self.frontier, length, None, None))
-            self._reading += 1
-            self.frontier += length
-        self.kick()
-
-    def kick(self) -> None:
-        """Have a thread work the queue off, unless one does."""
-        if self._queue and not self._busy and self._partial.error is None:
-            self._busy = True
-            self._partial.in_thread(self._work, self._idle)
-
-    @property
-    def idle(self) -> bool:
-        """No thread is at it."""
-        return not self._busy
-
-    def drop(self) -> None:
-        """Give every buffer back; nothing more will be digested."""
-        while self._queue:
-            piece = self._queue.popleft()
-            if piece.release is not None:
-                piece.release()
-
-    def _work(self) -> None:
-        while True:
-            try:
-                piece = self._queue.popleft()
-            except IndexError:
-                return
-            try:
-                if piece.view is not None:
-                    self.bundle.update(piece.view)
-                else:
-                    self._read_back(piece)
-            except BaseException:
-                if piece.release is not None:
-                    self._partial.from_thread(piece.release)
-                raise
-            self._partial.from_thread(self._digested, piece)
-
-    def _read_back(self, piece: _Piece) -> None:
-        at, end = piece.offset, piece.offset + piece.length
-        while at < end:
-            view = disk.read_at(self._partial.fd, at, end - at)
-            if not view:
-                raise StorageError(f"{self._partial.path} ends at {at} bytes although {end} were written")
-            self.bundle.update(view)
-            at += len(view)
-
-    def _digested(self, piece: _Piece) -> None:
-        self.done = piece.offset + piece.length
-        if piece.release is not None:
-            piece.release()
-        else:
-            self._reading -= 1
-        self._partial.moved()
-
-    def _idle(self, error: BaseException | None) -> None:
-        self._busy = False
-        if error is not None:
-            self._partial.fail(error)
-        else:
-            self.catch_up(self._partial.written)
-        self._partial.moved()
 
 
 class Partial:
@@ -173,7 +67,7 @@ class Partial:
         self._on_digest = on_digest
         self._loop = asyncio.get_running_loop()
         self._synced = Extents()
-        self._lanes: list[_Lane] = []
+        self._lanes: list[Lane] = []
         self._writing = 0
         self._changed = asyncio.Event()
         self._boot = disk.boot_id()
@@ -246,7 +140,7 @@ class Partial:
     def _add_lanes(self, algorithms: Iterable[str]) -> None:
         have = {name for lane in self._lanes for name in lane.bundle.algorithms}
         for bundle in bundles(set(algorithms) - have):
-            lane = _Lane(self, bundle)
+            lane = Lane(self, bundle)
             self._lanes.append(lane)
             lane.catch_up(self.written)
 
