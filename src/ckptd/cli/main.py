@@ -308,7 +308,8 @@ def _finish(options: Options, command: str, outcomes: list[Outcome], begun: floa
         output.say([output.json_object(command, status, outcomes)])
     elif not options.quiet:
         lines = summarise(command, outcomes, time.monotonic() - begun, width=show.width())
-        output.say(lines[-1:] if show.told_already() else lines)
+        # Plain lines do not say where damage is, so what verify found is told in any case.
+        output.say(lines[-1:] if command != "verify" and show.told_already() else lines)
     return status
 
 
