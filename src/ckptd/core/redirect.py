@@ -43,13 +43,13 @@ def target(current: str, location: str | None, hops: int) -> str | CkptdError:
 def credential(url: str, entry_url: str, auth: tuple[Auth, ...]) -> Auth | None:
     """Whose token goes with a request for `url`, which began at `entry_url`.
 
-    A token is sent only to the host it is configured for, over https (or to loopback), and never after a redirect
-    has led to another origin.
+    A token is sent only to the host it is configured for (a key without a port means any port of an entry's own URL),
+    over https (or to loopback), and never after a redirect has led to another origin.
     """
     if origin_of(url) != origin_of(entry_url):
         return None
     scheme, host, port = origin_of(url)
     if scheme != "https" and host not in {"127.0.0.1", "::1", "localhost"}:
         return None
-    names = {f"{host}:{port}"} | ({host} if port in {80, 443} or scheme == "http" else set())
-    return next((entry for entry in auth if entry.host.lower() in names), None)
+    exact = next((entry for entry in auth if entry.host.lower() == f"{host}:{port}"), None)
+    return exact or next((entry for entry in auth if entry.host.lower() == host), None)

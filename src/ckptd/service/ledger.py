@@ -88,8 +88,10 @@ class Ledger:
         """Write the lock whenever it is due, until cancelled. Raises StorageError."""
         while True:
             await self._dirty.wait()
+            begun = time.monotonic()
             await self.write()
-            await asyncio.sleep(WRITE_EVERY)
+            # A lock of thousands of entries takes its time to write: that must not become all that is done.
+            await asyncio.sleep(max(WRITE_EVERY, 20 * (time.monotonic() - begun)))
 
     async def write(self) -> None:
         """Write the lock if it is due, then forget the partials it makes superfluous. Raises StorageError."""

@@ -35,6 +35,7 @@ CREATE TABLE history (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, name TEXT NOT NULL, action TEXT NOT NULL, digest TEXT NOT NULL,
     bytes INTEGER NOT NULL, seconds REAL NOT NULL, verdict TEXT NOT NULL
 ) STRICT;
+CREATE INDEX files_by_name ON files (name);
 CREATE INDEX history_by_name ON history (name, at);
 """
 
