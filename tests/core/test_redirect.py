@@ -93,7 +93,7 @@ ALL = (HUB, PORT, LOCAL)
         ("https://hub.example/a", "https://hub.example/b", HUB),
         ("https://HUB.example:443/a", "https://hub.example/b", HUB),
         ("https://hub.example:8443/a", "https://hub.example:8443/b", PORT),
-        ("https://hub.example:9443/a", "https://hub.example:9443/b", None),
+        ("https://hub.example:9443/a", "https://hub.example:9443/b", HUB),  # any port of the entry's own URL
         # after a redirect: another host, port or scheme is another origin (CVE-2022-27774, -27776)
         ("https://cdn.example/a", "https://hub.example/b", None),
         ("https://hub.example/a", "https://elsewhere.example/b", None),

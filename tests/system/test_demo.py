@@ -19,6 +19,8 @@ from workplace import CKPTD, wait_until
 from ckptd.errors import StorageError
 from ckptd.service import demo, demo_stage
 
+pytestmark = pytest.mark.slow
+
 LONGEST = 180.0  # seconds: a machine under load takes several times what a free one does
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
