@@ -21,7 +21,8 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctype
 
 def workers() -> ThreadPoolExecutor:
     """Threads for hashing and disk, apart from asyncio's own, which resolve names."""
-    return ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 2), thread_name_prefix="ckptd-disk")
+    # One more than there are processors, for who waits for the disk; with more they only get into each other's way.
+    return ThreadPoolExecutor(min(32, max(2, os.cpu_count() or 1) + 1), thread_name_prefix="ckptd-disk")
 
 
 def write_at(fd: int, data: memoryview, offset: int) -> None:

@@ -125,11 +125,12 @@ async def watch_load(budget: Budget) -> None:
     """Keep `budget.idle` up to date, until cancelled."""
     loop = asyncio.get_running_loop()
     before = await loop.run_in_executor(None, processor_times)
-    busy = time.thread_time()
+    busy, spared = time.thread_time(), False
     while True:
         await asyncio.sleep(LOOK_EVERY)
         after = await loop.run_in_executor(None, processor_times)
         used, busy = time.thread_time() - busy, time.thread_time()
         # The event loop is one thread: with that at its limit, idle processors are of no use.
-        budget.idle = idle_share(before, after) > SPARE_PROCESSORS and used < LOOK_EVERY * BUSY_LOOP
-        before = after
+        spare = idle_share(before, after) > SPARE_PROCESSORS and used < LOOK_EVERY * BUSY_LOOP
+        budget.idle = spare and spared  # twice in a row: at the beginning everybody has time
+        before, spared = after, spare

@@ -12,6 +12,7 @@ TOTAL = 40 * 1024 * 1024  # bytes in all buffers together
 LARGEST = 1024 * 1024
 SMALLEST = 64 * 1024
 SPARE = 16  # buffers beyond one a connection: those that are being written and digested
+MOST_SIZED_FOR = 32  # connections; with more, buffers do not get smaller: handling each costs the same
 
 
 class Buffer:
@@ -36,13 +37,21 @@ class Buffer:
 
 
 class Pool:
-    """Buffers for `connections` connections, made when first needed."""
+    """As many buffers as memory allows, made when first needed; larger ones where fewer connections want them.
+
+    There may be more connections than buffers: then nobody keeps a buffer that is not full while others wait.
+    """
 
     def __init__(self, connections: int) -> None:
-        self._left = connections + SPARE
-        self.size = max(SMALLEST, min(LARGEST, TOTAL // self._left)) & ~0xFFFF
+        self.size = max(SMALLEST, min(LARGEST, TOTAL // (min(connections, MOST_SIZED_FOR) + SPARE))) & ~0xFFFF
+        self._left = TOTAL // self.size
         self._free: list[Buffer] = []
         self._waiting: deque[Callable[[], None]] = deque()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for a buffer."""
+        return bool(self._waiting)
 
     def get(self) -> Buffer | None:
         """A buffer, held once, or None when all are in use."""

@@ -115,6 +115,8 @@ class Intake:
         """Hand over what is there, so that it is on the disk before long; the first bytes only once they are judged."""
         if self._check_head is None or self._fill >= HEAD_NEEDED:
             self._hand_over(whole=False)
+            if self._pool.wanted:
+                self._drop()
 
     def finish(self, *, ended: bool) -> None:
         """No more bytes come: hand over the rest, give the buffer back. `ended`: the body came to its proper end."""

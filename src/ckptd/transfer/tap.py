@@ -10,6 +10,7 @@ import asyncio
 
 from ckptd.transfer.intake import Intake
 
+SPILL = 16 * 1024  # bytes
 BRIEF = 0.005  # seconds; a shorter wait for bandwidth is left to the next buffer
 
 
@@ -23,7 +24,8 @@ class Tap(asyncio.BufferedProtocol):
         self._previous = previous
         self._intake = intake
         self._loop = asyncio.get_running_loop()
-        self._early = memoryview(b"")
+        self._early = memoryview(b"")  # received, and not yet in the intake
+        self._spill: bytearray | None = None
         self.done: asyncio.Future[None] = self._loop.create_future()
 
     def start(self, early: bytes) -> None:
@@ -42,14 +44,22 @@ class Tap(asyncio.BufferedProtocol):
                 self._transport.pause_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """asyncio asks where to put bytes. There is room: otherwise reading is paused."""
+        """asyncio asks where to put bytes."""
         space = self._intake.space()
         if space is None:
-            raise RuntimeError("asked for room while reading is paused")
+            # Our buffer went to somebody who waited. asyncio must have room all the same; it is little, and the last.
+            self._spill = bytearray(SPILL)
+            space = memoryview(self._spill)
         return space[: self.remaining]
 
     def buffer_updated(self, nbytes: int) -> None:
         """asyncio has put `nbytes` there."""
+        if self._spill is not None:
+            self._early, self._spill = memoryview(self._spill)[:nbytes], None
+            self._transport.pause_reading()
+            self._intake.paused()
+            self._intake.call_when_free(self._resume)
+            return
         try:
             self._go_on(self._count(nbytes))
         except Exception as error:  # noqa: BLE001  # it is raised again where the body is awaited
