@@ -68,12 +68,12 @@ class Ramp:
 
     More connections help where the path or the origin limits each of them, and cost where the machine is the limit
     (on loopback four a file took three times as long as one). While processors are idle the machine is not the limit:
-    then double at once. While they are busy, try: double, look whether the host's total rate rises with it, and go back
+    then all that are allowed. While they are busy, try: double, look whether the host's total rate rises with it, and go back
     when it does not; a trial that failed is repeated ever more rarely, and none is made at a rate that shows that
     connections are not what is lacking.
     """
 
-    STEP = 0.15  # seconds between two steps up while processors are idle
+    STEP = 0.15  # seconds before the step up while processors are idle
     TRIAL = 1.0  # seconds over which a rate is measured; some origins send a second's worth at a time
     FAST = 125e6  # bytes a second, a gigabit: a busy machine that takes in so much is limited by itself
     GAIN = 1.3  # what twice the connections must bring; limits per connection bring nearly 2
@@ -107,7 +107,8 @@ class Ramp:
             self._before = None
             self._hold_until, self._hold = now + self._hold, self._hold * 2
         elif self.level < self._limit and (idle or (now >= self._hold_until and rate < self.FAST)):
-            self._level_before, self.level = self.level, min(self._limit, self.level * 2)
+            step = self._limit if idle else self.level * 2
+            self._level_before, self.level = self.level, min(self._limit, step)
             self._before = None if idle else rate
         else:
             self._before = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ckptd.core.pace import Bucket, Ramp, idle_share
 
-LOOK_EVERY = 0.2  # seconds
+LOOK_EVERY = 0.1  # seconds
 SPARE_PROCESSORS = 0.25  # share of all processors' time
 BUSY_LOOP = 0.7  # share of one processor's time
 
