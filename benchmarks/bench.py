@@ -86,9 +86,7 @@ def _prepared(label: str, workload: Workload, bench: Bench) -> Iterator[tuple[Wo
     room = shutil.disk_usage(bench.folder).free
     need = sum(workload.sizes) * (1.1 if files.exists() else 2.1)
     if room < need:
-        raise SystemExit(
-            f"{bench.folder} has {room / MB:.0f} MB free, {label} wants {need / MB:.0f}: --dir DIR"
-        )
+        raise SystemExit(f"{bench.folder} has {room / MB:.0f} MB free, {label} wants {need / MB:.0f}: --dir DIR")
     samples = make(files, workload.sizes)
     with serve(files, bench.folder / "nginx", CORES) as origin:
         secure = workload.prefix == "tls"
@@ -133,9 +131,7 @@ def _say(turn: int, who: str, cost: Cost) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
     add("--workload", action="append", choices=(*WORKLOADS, "idle"), help="may be repeated; default: all")
     add(

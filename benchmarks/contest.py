@@ -133,9 +133,7 @@ def _aria(work: Work, *, checksum: bool) -> str:
 
 def _curl(work: Work) -> str:
     listing = work.desk / "curl.txt"
-    listing.write_text(
-        "".join(f'url="{work.base}/{s.name}"\noutput="{work.target / s.name}"\n' for s in work.samples)
-    )
+    listing.write_text("".join(f'url="{work.base}/{s.name}"\noutput="{work.target / s.name}"\n' for s in work.samples))
     authority = f" --cacert {work.ca}" if work.ca else ""
     curl = f"curl --silent --show-error --fail --parallel --parallel-max {work.jobs * work.split}{authority}"
     return f"{curl} --config {listing}"

@@ -67,12 +67,8 @@ def serve(files: Path, run: Path, workers: int) -> Iterator[Origin]:
     subprocess.run(identity, check=True)
     plain, tls = _free_ports()
     config = run / "nginx.conf"
-    config.write_text(
-        CONFIG.format(workers=workers, run=run, files=files, plain=plain, tls=tls, limit=LIMIT_RATE_MIB)
-    )
-    with subprocess.Popen(
-        ["nginx", "-p", str(run), "-e", str(run / "error.log"), "-c", str(config)]
-    ) as nginx:
+    config.write_text(CONFIG.format(workers=workers, run=run, files=files, plain=plain, tls=tls, limit=LIMIT_RATE_MIB))
+    with subprocess.Popen(["nginx", "-p", str(run), "-e", str(run / "error.log"), "-c", str(config)]) as nginx:
         try:
             _await(plain, nginx, run / "error.log")
             here = f"http://127.0.0.1:{plain}"

@@ -35,7 +35,6 @@ def table(title: str, costs: Costs) -> str:
 def as_json(results: Mapping[str, Costs]) -> str:
     """Workload -> contestant -> a list of costs in seconds and bytes, in the order of the rounds."""
     plain = {
-        name: {who: [asdict(cost) for cost in runs] for who, runs in costs.items()}
-        for name, costs in results.items()
+        name: {who: [asdict(cost) for cost in runs] for who, runs in costs.items()} for name, costs in results.items()
     }
     return json.dumps(plain, indent=1) + "\n"

@@ -16,9 +16,7 @@ def main() -> int:
     child = os.posix_spawn("/bin/sh", ["/bin/sh", "-e", "-c", script], os.environ)
     _, status, usage = os.wait4(child, 0)
     wall = time.perf_counter() - begin
-    cost = (
-        f'"wall": {wall:.4f}, "cpu": {usage.ru_utime + usage.ru_stime:.4f}, "peak": {usage.ru_maxrss * 1024}'
-    )
+    cost = f'"wall": {wall:.4f}, "cpu": {usage.ru_utime + usage.ru_stime:.4f}, "peak": {usage.ru_maxrss * 1024}'
     with open(result, "w", encoding="ascii") as file:
         file.write(f"{{{cost}}}\n")
     return os.waitstatus_to_exitcode(status)

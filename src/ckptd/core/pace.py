@@ -68,9 +68,9 @@ class Ramp:
 
     More connections help where the path or the origin limits each of them, and cost where the machine is the limit
     (on loopback four a file took three times as long as one). While processors are idle the machine is not the limit:
-    then all that are allowed. While they are busy, try: double, look whether the host's total rate rises with it, and go back
-    when it does not; a trial that failed is repeated ever more rarely, and none is made at a rate that shows that
-    connections are not what is lacking.
+    then all that are allowed. While they are busy, try: double, look whether the host's total rate rises with it, and
+    go back when it does not; a trial that failed is repeated ever more rarely, and none is made at a rate that shows
+    that connections are not what is lacking.
     """
 
     STEP = 0.15  # seconds before the step up while processors are idle
