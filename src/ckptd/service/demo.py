@@ -32,7 +32,7 @@ from ckptd.store.places import storage_error
 RATE, QUICKER = 10_000_000, 30_000_000  # bytes a second: for the acts to watch, and for those that only wait
 KILL_AT = 0.4  # of all bytes
 CUT_AFTER = 1_000_000  # bytes of a body
-ENTRY_LINES = 8  # of an entry in the lock; the last is that of REPLACED
+ENTRY_LINES = 11  # of an entry with two witnesses in the lock; the last is that of REPLACED
 FLIPPED = 20_000_000  # offset of the byte in LARGEST that rots: in its second piece
 
 
