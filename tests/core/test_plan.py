@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckptd.core.models import Checkpoint, Lock, LockEntry, Trust
+from ckptd.core.models import Checkpoint, LockEntry, Trust
 from ckptd.core.plan import (
     Action,
     Check,
@@ -18,7 +18,6 @@ from ckptd.core.plan import (
     Keep,
     Relock,
     decide,
-    entries_to_verify,
     expectation,
     relocked,
 )
@@ -194,10 +193,3 @@ def test_what_the_lock_should_read(
     assert (again.trust, again.witnesses) == (trust, witnesses)
     assert (again.sha256, again.size, again.pieces) == (entry.sha256, entry.size, entry.pieces)
     assert relocked(checkpoint, again) == again
-
-
-def test_what_verify_reads() -> None:
-    lock = Lock({name: replace(ENTRY, name=name) for name in ("b", "c", "a")})
-    assert [entry.name for entry in entries_to_verify(lock, None)] == ["a", "b", "c"]
-    assert [entry.name for entry in entries_to_verify(lock, frozenset({"c", "zzz"}))] == ["c"]
-    assert entries_to_verify(lock, frozenset()) == ()

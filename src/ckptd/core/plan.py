@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ckptd.core.models import Checkpoint, Lock, LockEntry, Trust
+from ckptd.core.models import Checkpoint, LockEntry, Trust
 from ckptd.core.urls import strip_for_lock
 
 PIN = "manifest-sha256"  # how the lock names the manifest's own pin among the witnesses
@@ -155,8 +155,3 @@ def relocked(checkpoint: Checkpoint, entry: LockEntry) -> LockEntry:
         witnesses=tuple(sorted(witnesses)),
         pieces=entry.pieces,
     )
-
-
-def entries_to_verify(lock: Lock, names: frozenset[str] | None) -> tuple[LockEntry, ...]:
-    """The locked checkpoints that `verify` reads, by name; None means all."""
-    return tuple(entry for name, entry in sorted(lock.entries.items()) if names is None or name in names)

@@ -57,11 +57,6 @@ def preallocate(fd: int, length: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
-def drop_cache(fd: int, offset: int, length: int) -> None:
-    """Ask the kernel to forget what we brought into the page cache."""
-    os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
-
-
 @cache
 def boot_id() -> str:
     """Names the time since the machine started: what was written in it is still in the page cache."""
