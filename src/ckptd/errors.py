@@ -88,11 +88,13 @@ class MissingError(CkptdError):
 
 
 class Stopped(Exception):  # noqa: N818  # nothing went wrong: somebody asked
-    """A signal ended the work; partials are kept. The exit status is a shell's: 128 and the signal's number."""
+    """A signal ended the work. The exit status is a shell's: 128 and the signal's number. `kept` says what stays."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, kept: str = "what was downloaded is kept, the next run goes on from it") -> None:
         super().__init__(f"stopped by signal {number}")
+        self.number = number
         self.exit_status = 128 + number
+        self.kept = kept
 
 
 # When several apply, the first of these is returned (the contract's order).

@@ -39,6 +39,8 @@ def imported(root: Path, *arguments: str) -> tuple[int, set[str], str]:
         (["status", "--json"], 0),
         (["path", "m"], 1),
         (["sync", "--dry-run"], 0),
+        (["history"], 1),
+        (["export"], 1),
     ],
 )
 def test_nothing_slow_is_imported(tmp_path: Path, arguments: list[str], status: int) -> None:

@@ -156,3 +156,11 @@ def test_more_bytes_never_acquit(ending: str, rest: bytes, cut: int) -> None:
     head = MAGICS[ending][0] + rest
     assert impostor(f"a{ending}", head, None, digest_known=False) is None
     assert impostor(f"a{ending}", head[:cut], None, digest_known=False) is None
+
+
+@pytest.mark.parametrize(
+    "part", [b"<!---->", b"<!-- -", b"<?xml ", b"<!--x--> "], ids=["comments", "open", "xml", "spaced"]
+)
+def test_a_hostile_head_is_judged_at_once(part: bytes) -> None:
+    """Nothing that repeats makes the patterns try every way of reading it: this would not end in a lifetime."""
+    impostor("a.tar.gz", (part * 200)[:512], None, digest_known=False)

@@ -46,7 +46,7 @@ async def test_a_cancelled_write_is_done_by_the_last_one(
     places: Places, state: State, pool: ThreadPoolExecutor
 ) -> None:
     """As `Pass._all` ends a run: the writer is cancelled while the disk threads are busy."""
-    ledger = Ledger(Lock(), places, state, pool, frozen=False)
+    ledger = Ledger(places, state, pool)
     gate = threading.Event()
     pool.submit(gate.wait)
     writer = asyncio.ensure_future(ledger.keep_writing())
@@ -72,7 +72,10 @@ async def test_many_entries_are_few_writes(
         write(path, lock)
 
     monkeypatch.setattr(lockfile, "write", counting)
-    ledger = Ledger(Lock({"old": entry("old")}), places, state, pool, frozen=False)
+    lockfile.write(places.lock, Lock({"old": entry("old")}))
+    written.clear()
+    ledger = Ledger(places, state, pool)
+    ledger.refresh()
     for number in range(50):
         ledger.enter(entry(f"m{number}"))
     await ledger.write()
@@ -84,22 +87,39 @@ async def test_many_entries_are_few_writes(
 async def test_an_entry_that_is_there_already_is_no_change(
     places: Places, state: State, pool: ThreadPoolExecutor
 ) -> None:
-    ledger = Ledger(Lock({"old": entry("old")}), places, state, pool, frozen=False)
+    lockfile.write(places.lock, Lock({"old": entry("old")}))
+    ledger = Ledger(places, state, pool)
+    ledger.refresh()
+    before = places.lock.stat()
     ledger.enter(entry("old"))
     await ledger.write()
-    assert not places.lock.exists()
+    assert places.lock.stat().st_ino == before.st_ino
+
+
+async def test_a_lock_that_somebody_else_wrote_is_read_again(
+    places: Places, state: State, pool: ThreadPoolExecutor
+) -> None:
+    ledger = Ledger(places, state, pool)
+    assert ledger.refresh().entries == {}
+    ledger.enter(entry("ours"))
+    await ledger.write()
+    lockfile.write(places.lock, Lock({"ours": entry("ours"), "theirs": entry("theirs")}))
+    assert set(ledger.refresh().entries) == {"ours", "theirs"}
+    ledger.enter(entry("later"))
+    await ledger.write()
+    assert set(lockfile.read(places.lock).entries) == {"ours", "theirs", "later"}
 
 
 async def test_a_frozen_lock_stays(places: Places, state: State, pool: ThreadPoolExecutor) -> None:
-    ledger = Ledger(Lock(), places, state, pool, frozen=True)
-    ledger.enter(entry("model"))
+    ledger = Ledger(places, state, pool)
+    ledger.enter(entry("model"), frozen=True)
     await ledger.write()
     assert not places.lock.exists()
 
 
 async def test_a_lock_that_cannot_be_written_is_said(places: Places, state: State, pool: ThreadPoolExecutor) -> None:
     places.lock.mkdir()
-    ledger = Ledger(Lock(), places, state, pool, frozen=False)
+    ledger = Ledger(places, state, pool)
     ledger.enter(entry("model"))
     with pytest.raises(StorageError, match=r"manifest\.lock"):
         await ledger.write()

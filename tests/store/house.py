@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
+import google_crc32c
 from blake3 import blake3
 
-from ckptd.core.models import Checkpoint
+from ckptd.core.models import BLOCK, Checkpoint
 from ckptd.store.partials import Partial
 from ckptd.store.places import Places, prepare
 from ckptd.store.records import PartialRecord, load_partials
@@ -41,6 +42,17 @@ def like_a_plain_user() -> None:
 def plain_users_thread() -> ThreadPoolExecutor:
     """One thread for which file modes count."""
     return ThreadPoolExecutor(1, initializer=like_a_plain_user)
+
+
+def digests_of(body: bytes, piece: int) -> dict[str, bytes]:
+    """What a partial says of `body`, with pieces of `piece` bytes."""
+    return {"sha256": sha256_of(body), "pieces": pieces_of(body, piece), "blocks": blocks_of(body)}
+
+
+def blocks_of(body: bytes) -> bytes:
+    """The sums of all blocks of `body`."""
+    parts = (body[at : at + BLOCK] for at in range(0, len(body), BLOCK))
+    return b"".join(cast("int", google_crc32c.value(part)).to_bytes(4, "big") for part in parts)
 
 
 def pieces_of(body: bytes, piece: int) -> bytes:

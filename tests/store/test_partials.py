@@ -15,7 +15,7 @@ from pathlib import Path
 
 import google_crc32c
 import pytest
-from house import URL, Buffers, House, open_files, pieces_of, sha256_of, until
+from house import URL, Buffers, House, blocks_of, digests_of, open_files, pieces_of, sha256_of, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +44,7 @@ def expected(body: bytes) -> dict[str, bytes]:
     return {
         "sha256": sha256_of(body),
         "pieces": pieces_of(body, 40_000),
+        "blocks": blocks_of(body),
         "md5": hashlib.md5(body, usedforsecurity=False).digest(),
         "crc32c": google_crc32c.value(body).to_bytes(4, "big"),
     }
@@ -115,7 +116,7 @@ async def test_pieces_of_the_real_size(tmp_path: Path, monkeypatch: pytest.Monke
         await partial.drained()
         buffers.put(partial, 0, body[:half])
         found = await partial.digests(len(body))
-    assert found == {"sha256": sha256_of(body), "pieces": pieces_of(body, PIECE)}
+    assert found == digests_of(body, PIECE)
     assert len(found["pieces"]) == 64
 
 
@@ -123,13 +124,13 @@ async def test_an_empty_file(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         partial = await house.partial()
         await partial.learn(0, URL, Validator(), [])
-        assert await partial.digests(0) == {"sha256": sha256_of(b""), "pieces": b""}
+        assert await partial.digests(0) == {"sha256": sha256_of(b""), "pieces": b"", "blocks": b""}
 
 
 async def test_a_small_file_in_one_go(tmp_path: Path) -> None:
     async with House(tmp_path) as house:
         partial = await house.partial()
-        assert await partial.whole(BODY, [CRC, MD5]) == expected(BODY)
+        assert await partial.whole(BODY, URL, SOME, [CRC, MD5]) == expected(BODY)
         assert partial.path.read_bytes() == BODY
 
 
@@ -138,7 +139,7 @@ async def test_a_small_file_after_an_attempt_that_brought_nothing(tmp_path: Path
         before = open_files()
         partial = await house.partial()
         await partial.learn(None, URL, Validator(), [])  # a body without length that ended at once
-        await partial.whole(b"small", [])
+        await partial.whole(b"small", URL, SOME, [])
         await partial.close()
         assert open_files() == before
 
@@ -388,7 +389,7 @@ async def test_what_cannot_be_believed_is_begun_anew(tmp_path: Path, how: str) -
         assert fresh.written.size == 0
         assert fresh.total is None
         assert fresh.validators == {}
-        assert await fresh.whole(b"new", []) == {"sha256": sha256_of(b"new"), "pieces": pieces_of(b"new", 10)}
+        assert await fresh.whole(b"new", URL, SOME, []) == digests_of(b"new", 10)
 
 
 async def test_a_planted_link_is_not_written_through(tmp_path: Path) -> None:
@@ -418,7 +419,7 @@ async def test_a_settled_partial_can_be_resumed_by_its_owner(tmp_path: Path) -> 
         await partial.close()
         partial.path.chmod(0o444)
         resumed = await house.again()
-        assert await resumed.digests(len(BODY)) == {"sha256": sha256_of(BODY), "pieces": pieces_of(BODY, 40_000)}
+        assert await resumed.digests(len(BODY)) == digests_of(BODY, 40_000)
 
 
 # --- beginning again -------------------------------------------------------------------------------------------------
@@ -440,7 +441,7 @@ async def test_begin_again_forgets_everything(tmp_path: Path) -> None:
 
         await partial.learn(len(new), URL, SOME, [])
         buffers.put(partial, 0, new)
-        assert await partial.digests(len(new)) == {"sha256": sha256_of(new), "pieces": pieces_of(new, 40_000)}
+        assert await partial.digests(len(new)) == digests_of(new, 40_000)
         assert buffers.all_back
         # The power goes, and with it the transaction that forgot: the old record describes nothing, not the new bytes.
         await partial.close()
@@ -479,7 +480,7 @@ async def test_begin_again_before_anything_came(tmp_path: Path) -> None:
         await partial.begin_again()
         await partial.begin_again()
         assert house.places.partials.is_dir()
-        assert await partial.whole(b"x", [])
+        assert await partial.whole(b"x", URL, SOME, [])
 
 
 async def test_a_failed_disk_can_be_begun_again_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from house import pieces_of, sha256_of
 
-from ckptd.core.models import PIECE
+from ckptd.core.audit import piece_count
+from ckptd.core.models import BLOCK, PIECE
 from ckptd.store.digests import pieces_field
-from ckptd.store.scrub import CHUNK, chunks, opened, piece_count, piece_digest, stored_table, whole_digests
+from ckptd.store.scrub import CHUNK, chunks, opened, piece_digest, stored_table, whole_digests
 
 MIB = 1024 * 1024
 BODY = os.urandom(MIB) * 18 + b"a tail of odd length"  # two pieces
@@ -75,7 +76,10 @@ def test_sizes_at_every_edge(tmp_path: Path, size: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(BODY[:size])
     read: list[int] = []
-    assert whole_digests(path, read.append) == (size, sha256_of(BODY[:size]).hex(), pieces_of(BODY[:size], PIECE))
+    whole = whole_digests(path, read.append)
+    body = BODY[:size]
+    assert (whole.size, whole.sha256, whole.table) == (size, sha256_of(body).hex(), pieces_of(body, PIECE))
+    assert len(whole.sums) == 4 * -(-size // BLOCK)
     assert sum(read) == size
 
 
@@ -85,7 +89,7 @@ def test_on_tmpfs(way: str) -> None:
     path = Path(f"/dev/shm/ckptd-test-{os.getpid()}-{way}")  # noqa: S108
     try:
         path.write_bytes(BODY)
-        assert whole_digests(path, ignore, fresh=True)[1] == sha256_of(BODY).hex()
+        assert whole_digests(path, ignore, fresh=True).sha256 == sha256_of(BODY).hex()
         with opened(path) as file:
             assert piece_digest(file, 1, ignore) == pieces_of(BODY, PIECE)[32:]
     finally:

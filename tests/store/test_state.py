@@ -16,11 +16,10 @@ from ckptd.core.models import Witness
 from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 from ckptd.errors import StorageError
+from ckptd.store.history import Visit, add_history
 from ckptd.store.records import (
     FileRecord,
     PartialRecord,
-    Visit,
-    add_history,
     drop_partials,
     load_files,
     load_partials,
@@ -49,7 +48,8 @@ async def test_what_was_saved_is_there_for_the_next_run(tmp_path: Path) -> None:
     with State(path) as state:
         await state.do(lambda database: save_partial(database, PARTIAL))
         await state.do(lambda database: save_files(database, [FILE]))
-        await state.do(lambda database: add_history(database, [Visit(1.0, "m", "fetch", "sha256", 7, 0.5, "intact")]))
+        visit = Visit(1.0, "m", "fetch", "a" * 64, "sha256", 7, 0.5, "intact")
+        await state.do(lambda database: add_history(database, [visit]))
     with State(path) as state:
         assert state.note == ""
         assert await state.do(load_partials) == {"m": PARTIAL}
@@ -70,7 +70,7 @@ async def test_what_queues_up_is_one_transaction(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(state.do(first))
             for number in range(100):
-                visit = Visit(1.0, f"m{number}", "fetch", "sha256", 7, 0.5, "intact")
+                visit = Visit(1.0, f"m{number}", "fetch", "a" * 64, "sha256", 7, 0.5, "intact")
                 group.create_task(state.do(lambda database, visit=visit: add_history(database, [visit])))  # type: ignore[misc]
             await asyncio.sleep(0)
             gate.set()

@@ -11,86 +11,32 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from ckptd import __version__
 from ckptd.cli import output, show
+from ckptd.cli.asking import by_daemon, standing_of_daemon
+from ckptd.cli.daemon import daemon
+from ckptd.cli.drift import drift
+from ckptd.cli.drill import drill
+from ckptd.cli.export import export
+from ckptd.cli.history import history
+from ckptd.cli.importing import add, import_
+from ckptd.cli.options import EPILOG, Options, age, common, complete_names, names_argument
+from ckptd.cli.use import use
 from ckptd.core.models import Outcome
-from ckptd.core.units import parse_duration
 from ckptd.core.urls import redact_text
-from ckptd.errors import CkptdError, ConfigError, Stopped, worst
+from ckptd.errors import CkptdError, ConfigError, Stopped, StorageError, worst
 from ckptd.service.sync import Task
-from ckptd.service.workplace import Workplace, enter, find_manifest
-
-F = TypeVar("F", bound=Callable[..., Any])
-EPILOG = "Exit status: 0 good, 1 not fetched or not there, 2 usage, 3 integrity, 4 drift, 5 disk, 6 busy."
-
-
-@dataclass(slots=True)
-class Options:
-    """What every command takes."""
-
-    manifest: str | None = None
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-
-    def workplace(self, names: Sequence[str]) -> Workplace:
-        """Read manifest and lock. Raises ConfigError."""
-        return enter(find_manifest(self.manifest, os.environ), names)
-
-
-def _common(function: F) -> F:
-    def keep(context: click.Context, parameter: click.Parameter, value: object) -> object:
-        options = context.ensure_object(Options)
-        if value and parameter.name is not None:
-            setattr(options, parameter.name, value)
-        return value
-
-    for option in (
-        click.option("--verbose", is_flag=True, expose_value=False, callback=keep, help="Tell more, and more often."),
-        click.option("--quiet", is_flag=True, expose_value=False, callback=keep, help="Tell only what went wrong."),
-        click.option(
-            "--json", is_flag=True, expose_value=False, callback=keep, help="Print one JSON object to stdout."
-        ),
-        click.option(
-            "--manifest",
-            metavar="PATH",
-            type=click.Path(),
-            expose_value=False,
-            callback=keep,
-            help="The manifest. Otherwise $CKPTD_MANIFEST, ./manifest.toml, /etc/ckptd/manifest.toml.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def _complete_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    try:
-        workplace = Options(context.params.get("manifest")).workplace(())
-    except CkptdError:
-        return []
-    found = [CompletionItem(each.name, help=each.description) for each in workplace.manifest.checkpoints]
-    found += [
-        CompletionItem(f"@{tag}")
-        for tag in sorted({tag for each in workplace.manifest.checkpoints for tag in each.tags})
-    ]
-    return [each for each in found if each.value.startswith(incomplete)]
-
-
-_names = click.argument("names", nargs=-1, metavar="[NAME | @TAG]...", shell_complete=_complete_names)
+from ckptd.service.workplace import Workplace
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(__version__, prog_name="ckptd", message="%(prog)s %(version)s")
-@_common
+@common
 def cli() -> None:
     """Fetch pretrained checkpoints, prove them, and keep on proving them.
 
@@ -109,10 +55,10 @@ def cli() -> None:
 
 
 @cli.command(epilog=EPILOG)
-@_names
+@names_argument
 @click.option("--locked", is_flag=True, help="Fail (exit 4) where the lock would change.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; write nothing, ask nobody.")
-@_common
+@common
 @click.pass_obj
 def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) -> int:  # noqa: FBT001
     """Fetch what is missing, resume what was cut, lock what is new.
@@ -127,10 +73,12 @@ def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) 
 
     begun = time.monotonic()
     workplace = options.workplace(names)
-    tasks = service.plan(workplace, inventory.records(workplace.places))
-    if dry_run:
-        return _dry_run(options, workplace, tasks, locked=locked)
-    outcomes = _pass(options, "sync", workplace, tasks, locked=locked)
+    outcomes = None if dry_run else by_daemon(options, "sync", workplace, names, {"locked": locked})
+    if outcomes is None:
+        tasks = service.plan(workplace, inventory.records(workplace.places))
+        if dry_run:
+            return _dry_run(options, workplace, tasks, locked=locked)
+        outcomes = _pass(options, "sync", workplace, tasks, locked=locked)
     _note_unpack(workplace)
     return _finish(options, "sync", outcomes, begun)
 
@@ -180,8 +128,8 @@ def _note_unpack(workplace: Workplace) -> None:
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("names", nargs=-1, required=True, metavar="NAME | @TAG...", shell_complete=_complete_names)
-@_common
+@click.argument("names", nargs=-1, required=True, metavar="NAME | @TAG...", shell_complete=complete_names)
+@common
 @click.pass_obj
 def update(options: Options, names: tuple[str, ...]) -> int:
     """Accept what the origin serves now: fetch, verify, replace, lock anew, just these.
@@ -194,58 +142,138 @@ def update(options: Options, names: tuple[str, ...]) -> int:
 
     begun = time.monotonic()
     workplace = options.workplace(names)
-    tasks = service.plan(workplace, inventory.records(workplace.places), update=True)
-    outcomes = _pass(options, "update", workplace, tasks, locked=False)
+    outcomes = by_daemon(options, "update", workplace, names, {})
+    if outcomes is None:
+        tasks = service.plan(workplace, inventory.records(workplace.places), update=True)
+        outcomes = _pass(options, "update", workplace, tasks, locked=False)
     if not options.json and not options.quiet:
         output.say(difference(workplace.lock, lockfile.read(workplace.places.lock)))
     return _finish(options, "update", outcomes, begun)
 
 
-def _age(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    try:
-        return None if value is None else parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @cli.command(epilog=EPILOG)
-@_names
+@names_argument
 @click.option("--sha256", is_flag=True, help="Recompute the recorded SHA-256 even where piece digests would do.")
-@click.option("--older-than", metavar="AGE", callback=_age, help="Only what was not verified for so long, such as 7d.")
-@_common
+@click.option("--repair", is_flag=True, help="Mend what is damaged: fetch only the damaged parts, prove, replace.")
+@click.option("--older-than", metavar="AGE", callback=age, help="Only what was not verified for so long, such as 7d.")
+@click.option("--report", metavar="FILE.html", help="Write a page for people to FILE.html.")
+@common
 @click.pass_obj
-def verify(options: Options, names: tuple[str, ...], sha256: bool, older_than: float | None) -> int:  # noqa: FBT001
-    """Read every locked byte and compare. Touches no network, and leaves the page cache as it was.
+def verify(  # one for each flag
+    options: Options,
+    names: tuple[str, ...],
+    *,
+    sha256: bool,
+    repair: bool,
+    older_than: float | None,
+    report: str | None,
+) -> int:
+    """Read every locked byte and compare. Leaves the page cache as it was; without --repair it touches no network.
 
     Reads from the disk itself where the filesystem allows it, on all cores; says which stretches of a file are
-    damaged. `ckptd sync NAME` fetches a damaged checkpoint again.
+    damaged, what happened to them, and who has the file open.
+
+    \b
+    ckptd verify                       all of it
+    ckptd verify --older-than 7d       only what was not verified for a week; goes on where it was stopped
+    ckptd verify --repair              and fetch the damaged parts again
+    ckptd verify --report FILE.html    and write what was found for people who do not read terminals
     """
-    from ckptd.cli.running import run  # noqa: PLC0415
-    from ckptd.service.verify import Audit  # noqa: PLC0415
 
     begun = time.monotonic()
     workplace = options.workplace(names)
+    path = None if report is None else _report_target(workplace, report)
+    asked = {"sha256": sha256, "repair": repair} | ({} if older_than is None else {"older_than": older_than})
+    found = by_daemon(options, "verify", workplace, names, asked)
+    outcomes = found if found is not None else _audit(options, workplace, names, asked)
+    if path is None:
+        return _finish(options, "verify", outcomes, begun)
+    return _reported(options, workplace, names, asked, outcomes, begun, path)
+
+
+def _reported(
+    options: Options,
+    workplace: Workplace,
+    names: tuple[str, ...],
+    asked: Mapping[str, object],
+    outcomes: list[Outcome],
+    begun: float,
+    path: Path,
+) -> int:
+    """Tell the verdicts, and write the report; where that cannot be done, it is told, too, after them."""
+    from ckptd.service import report as service  # noqa: PLC0415
+    from ckptd.ui.report import render  # noqa: PLC0415
+
+    seconds = time.monotonic() - begun
+    status = worst({outcome.exit_status for outcome in outcomes})
+    if not options.json:
+        _finish(options, "verify", outcomes, begun)
+    failed: StorageError | None = None
+    try:
+        due, mending = "older_than" in asked, bool(asked["repair"])
+        page = service.gather(workplace, outcomes, names=names, seconds=seconds, only_due=due, mending=mending)
+        service.write(path, render(page))
+    except StorageError as error:
+        failed, status = error, worst({status, error.exit_status})
+        output.complain(error)
+    if options.json:
+        written = str(path) if failed is None else None
+        output.say([output.json_object("verify", status, outcomes, error=failed, report=written)])
+    return status
+
+
+def _report_target(workplace: Workplace, wanted: str) -> Path:
+    from ckptd.service.report import target  # noqa: PLC0415
+
+    return target(workplace, wanted)
+
+
+def _audit(
+    options: Options, workplace: Workplace, names: tuple[str, ...], asked: Mapping[str, object]
+) -> list[Outcome]:
+    from ckptd.cli.running import run  # noqa: PLC0415
+    from ckptd.service.verify import Audit  # noqa: PLC0415
+
+    older = asked.get("older_than")
     with show.watching("verify", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
-        outcomes = run(Audit(workplace, emit, sha256=sha256).run(names, older_than=older_than))
-    return _finish(options, "verify", outcomes, begun)
+        audit = Audit(workplace, emit, sha256=bool(asked["sha256"]))
+        outcomes = run(audit.run(names, older_than=older if isinstance(older, float) else None))
+        if asked["repair"] and any(outcome.exit_status for outcome in outcomes):
+            from ckptd.service.repair import Repair  # noqa: PLC0415
+
+            outcomes = run(Repair(workplace, emit, outcomes).run())
+    return outcomes
 
 
 @cli.command(epilog=EPILOG)
-@_names
-@_common
+@names_argument
+@common
 @click.pass_obj
 def status(options: Options, names: tuple[str, ...]) -> int:
     """Say what is there, how sure we are, when it was last verified. Reads no file bodies."""
+    from ckptd.service import promise  # noqa: PLC0415
     from ckptd.service import status as service  # noqa: PLC0415
-    from ckptd.ui.summary import StatusRow, status_lines  # noqa: PLC0415
+    from ckptd.store import inventory  # noqa: PLC0415
+    from ckptd.ui.summary import StatusRow, promise_line, status_lines  # noqa: PLC0415
 
     workplace = options.workplace(names)
     found = service.standings(workplace)
     running = service.owner(workplace)
+    account = standing_of_daemon(workplace)
+    if account is not None:
+        running = f"the daemon, pid {account.get('pid')}: {account.get('summary')}"
+    max_age = workplace.manifest.verify.max_age
+    held = promise.standing(workplace.lock, inventory.records(workplace.places), max_age, time.time())
     if options.json:
         verified = {each.outcome.name: each.verified_at for each in found}
         outcomes = [each.outcome for each in found]
-        output.say([output.json_object("status", 0, outcomes, verified_at=verified, running=running)])
+        output.say(
+            [
+                output.json_object(
+                    "status", 0, outcomes, verified_at=verified, running=running, promise=promise.as_json(held, max_age)
+                )
+            ]
+        )
         return 0
     rows = [
         StatusRow(
@@ -260,15 +288,17 @@ def status(options: Options, names: tuple[str, ...]) -> int:
         for each in found
     ]
     output.say(status_lines(rows, show.width()))
+    if workplace.lock.entries:
+        output.say([promise_line(held, max_age)])
     if running is not None:
         output.say([f"working on it now: {running}"])
     return 0
 
 
 @cli.command(epilog=EPILOG)
-@click.argument("name", shell_complete=_complete_names)
+@click.argument("name", shell_complete=complete_names)
 @click.option("--file", "archive", is_flag=True, help="The archive's path, even when it is unpacked.")
-@_common
+@common
 @click.pass_obj
 def path(options: Options, name: str, archive: bool) -> int:  # noqa: FBT001
     """Print the path of a checkpoint, for configs and scripts. Exit 1 when it is not there."""
@@ -290,7 +320,7 @@ def path(options: Options, name: str, archive: bool) -> int:  # noqa: FBT001
 
 @cli.command(epilog=EPILOG)
 @click.option("--keep", is_flag=True, help="Leave the folder behind, to look around in it.")
-@_common
+@common
 @click.pass_obj
 def demo(options: Options, keep: bool) -> int:  # noqa: FBT001
     """Show the whole story on this machine, with no network: fetch, kill, resume, drift, a flipped bit."""
@@ -298,6 +328,18 @@ def demo(options: Options, keep: bool) -> int:  # noqa: FBT001
 
     del options
     return show_all(keep=keep)
+
+
+cli.add_command(use)
+cli.add_command(drift)
+cli.add_command(history)
+cli.add_command(export)
+cli.add_command(import_)
+cli.add_command(add)
+
+
+cli.add_command(daemon)
+cli.add_command(drill)
 
 
 def _finish(options: Options, command: str, outcomes: list[Outcome], begun: float) -> int:
@@ -333,7 +375,7 @@ def _main(arguments: list[str]) -> int:
     except CkptdError as error:
         return _failed(options, command, error)
     except Stopped as stopped:
-        print("ckptd: stopped; what was downloaded is kept, the next run goes on from it", file=sys.stderr)
+        print(f"ckptd: stopped; {stopped.kept}", file=sys.stderr)
         if options.json:
             output.say([output.json_object(command, stopped.exit_status, [])])
         return stopped.exit_status

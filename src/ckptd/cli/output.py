@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
-from ckptd.core.models import Outcome, Problem
+from ckptd.core.models import Case, Damage, Outcome, Problem
 from ckptd.errors import CkptdError
 
 SCHEMA = 1
@@ -41,12 +42,28 @@ def _checkpoint(command: str, outcome: Outcome) -> dict[str, object]:
         "error": _problem(outcome.error),
     }
     if command == "verify" and outcome.damage is not None:
-        found["damage"] = [
-            {"offset": each.offset, "length": each.length, "verdict": each.verdict} for each in outcome.damage
-        ]
+        found["damage"] = [_damage(each) for each in outcome.damage]
+    if outcome.case is not None:
+        found["diagnosis"] = _case(outcome.case)
     if outcome.notes:
         found["notes"] = list(outcome.notes)
     return found
+
+
+def _damage(damage: Damage) -> dict[str, object]:
+    detail = {"detail": damage.detail} if damage.detail else {}
+    return {"offset": damage.offset, "length": damage.length, "verdict": damage.verdict, **detail}
+
+
+def _case(case: Case) -> dict[str, object]:
+    return {
+        "cause": case.cause,
+        "summary": case.summary,
+        "last_good": case.last_good,
+        "used_by": [asdict(holder) for holder in case.usage.holders],
+        "unseen_processes": case.usage.unseen,
+        "quarantine": case.quarantine,
+    }
 
 
 def _problem(problem: Problem | None) -> dict[str, str] | None:

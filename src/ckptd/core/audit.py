@@ -7,17 +7,26 @@ from collections.abc import Mapping, Sequence
 from ckptd.core.models import PIECE, Damage
 
 
+def piece_count(size: int) -> int:
+    """How many pieces a file of `size` bytes has."""
+    return -(-size // PIECE)
+
+
 def damaged_pieces(
     expected: Sequence[bytes], actual: Mapping[int, bytes | None], size: int, found: int
 ) -> tuple[Damage, ...]:
-    """Which stretches differ. `actual` has each piece's digest, None where it could not be read.
+    """Which stretches differ. `actual` has the digests of the pieces that were looked at, None where one could not
+    be read; what was not looked at says nothing.
 
     `size` is the locked size in bytes, `found` the file's. Neighbouring pieces of one verdict are one stretch.
     """
     stretches: list[Damage] = []
     for index, digest in enumerate(expected):
         start, end = index * PIECE, min((index + 1) * PIECE, size)
-        verdict = _verdict(digest, actual.get(index, b""), missing=found < end)
+        missing = found < end
+        if index not in actual and not missing:
+            continue
+        verdict = _verdict(digest, actual.get(index, b""), missing=missing)
         if verdict is None:
             continue
         last = stretches[-1] if stretches else None

@@ -19,6 +19,7 @@ HINT = "Correct the manifest and run the command again; nothing was touched."
 PLAIN_HTTP = "plain http can be changed on the way; use https, give sha256, or write allow_http = true"
 TAGS = schema.items(schema.tag)
 URLS = schema.items(schema.url)
+PRIORITY = schema.whole(-1000, 1000)
 
 
 def parse(text: str, path: str = "manifest.toml") -> Manifest:
@@ -33,6 +34,9 @@ def parse(text: str, path: str = "manifest.toml") -> Manifest:
         verify=settings.verify(top.table("verify")),
         sync=settings.sync(top.table("sync")),
         policy=settings.policy(top.table("policy")),
+        unpack=settings.unpack(top.table("unpack")),
+        daemon=settings.daemon(top.table("daemon")),
+        alerts=settings.alerts(top.table("alerts")),
         sources=settings.sources(top.table("sources")),
         auth=settings.auth(top.table("auth")),
         checkpoints=_checkpoints(top.tables("checkpoint")),
@@ -81,6 +85,7 @@ def _checkpoint(table: Table) -> Checkpoint:
         tags=table.get("tags", TAGS, ()),
         description=table.get("description", schema.description, ""),
         allow_http=table.get("allow_http", schema.flag, False),
+        priority=table.get("priority", PRIORITY, 0),
     )
     table.finish()
     if not checkpoint.allow_http and "sha256" not in table.data:

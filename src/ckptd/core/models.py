@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 PIECE = 16 * 1024 * 1024  # bytes of a piece; part of the lock's `pieces` value
+BLOCK = 64 * 1024  # bytes of a block, whose CRC-32C helps to find damage within a piece
 
 
 class Trust(StrEnum):
@@ -38,6 +39,7 @@ class Checkpoint:
     tags: tuple[str, ...] = ()
     description: str = ""
     allow_http: bool = False
+    priority: int = 0  # higher ones come first
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class StoreSettings:
     state: str = ""  # empty: `.ckptd` inside path
     lock: str = "manifest.lock"
     group: str | None = None
+    keep_free: int | None = None  # bytes of the filesystem that are left to others
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,56 @@ class TransferSettings:
     max_size: int = 2_000_000_000_000  # bytes
 
 
+class OnDamage(StrEnum):
+    """What happens to a stored file that is damaged."""
+
+    REPAIR = "repair"  # fetch the damaged ranges; where that cannot be, as `hold`
+    HOLD = "hold"  # take its name away, so that no job reads bad weights
+    KEEP = "keep"  # leave it where it is, and shout
+
+
 @dataclass(frozen=True, slots=True)
 class VerifySettings:
     max_age: float = 7 * 86400.0  # seconds
     rate: float | None = None  # bytes a second; None is unlimited
     window: tuple[int, int] = (0, 1440)  # minutes after local midnight
+    on_damage: OnDamage = OnDamage.REPAIR
+    io_pressure: float | None = 0.25  # share of time that others wait for the disk; None: never pause
+    memory_pressure: float | None = 0.1  # the same for memory
+    quarantine_size: int = 20_000_000_000  # bytes of damaged files that are kept as evidence
+    quarantine_age: float = 90 * 86400.0  # seconds that they are kept
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackSettings:
+    """How much an archive may unpack to. Of all that is unpacked, one tree at a time."""
+
+    max_size: int = 200_000_000_000  # bytes of all files: more than any checkpoint archive known, less than a disk
+    max_ratio: float = 200.0  # unpacked bytes for each of the archive; weights come to about 1, zeros in gzip to 1000
+    max_members: int = 1_000_000  # files, folders and links; each costs about half a kilobyte of memory
+    max_path: int = 1024  # bytes of a member's path in UTF-8; 4096 with the store's own path is Linux's limit
+    max_depth: int = 64  # folders on the way to a member
+    keep_archive: bool = True  # False: only the tree stays, and a repair fetches the archive again
 
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
     every: float = 6 * 3600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    listen: str | None = None  # "host:port" of the page and the metrics; None: not served
+    socket: str | None = None  # where callers reach the daemon; None: `daemon.sock` in the state folder
+    textfile: str | None = None  # where metrics are written for node_exporter's textfile collector
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Who is told of damage, drift, a broken promise, repeated failure; and that it is over."""
+
+    command: tuple[str, ...] = ()  # the incident comes as JSON on its stdin
+    webhook: str | None = None  # a URL that the same JSON is posted to
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +141,9 @@ class Manifest:
     verify: VerifySettings = VerifySettings()
     sync: SyncSettings = SyncSettings()
     policy: PolicySettings = PolicySettings()
+    unpack: UnpackSettings = UnpackSettings()
+    daemon: DaemonSettings = DaemonSettings()
+    alerts: AlertSettings = AlertSettings()
     sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
     auth: tuple[Auth, ...] = ()
 
@@ -142,11 +188,44 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A range of a stored file that is not what it was. Offsets and lengths in bytes."""
+    """A range of a stored file that is not what it was. Offsets and lengths in bytes; `detail` is for people."""
 
     offset: int
     length: int
     verdict: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that uses a stored file."""
+
+    pid: int
+    user: str
+    command: str  # its command line, cropped, fit to be shown
+    since: float  # POSIX seconds: when the process started
+    how: str  # "open", "mapped", "open and mapped"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Who uses a stored file, as far as could be seen."""
+
+    holders: tuple[Holder, ...] = ()
+    unseen: int = 0  # processes that we may not look at
+    complete: bool = True  # False: processes are hidden from us altogether, or the time was up
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is known about a damaged file, beyond where it is damaged."""
+
+    cause: str  # a value of `diagnose.Cause`
+    summary: str  # what happened, in a sentence or two
+    last_good: float | None = None  # POSIX seconds: all of it was good then, or later
+    usage: Usage = Usage()
+    flips: tuple[tuple[int, int], ...] = ()  # offsets of bytes, and the bits of each that are the wrong way round
+    quarantine: str | None = None  # where the evidence is
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +244,4 @@ class Outcome:
     exit_status: int = 0
     damage: tuple[Damage, ...] | None = None  # None: no piece digests, so nothing can be said
     notes: tuple[str, ...] = ()
+    case: Case | None = None

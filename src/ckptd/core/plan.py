@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ckptd.core.models import Checkpoint, LockEntry, Trust
+from ckptd.core.ranges import Span
 from ckptd.core.urls import strip_for_lock
 
+CONDEMNED = "it was damaged when it was last verified"
 PIN = "manifest-sha256"  # how the lock names the manifest's own pin among the witnesses
 
 
@@ -19,13 +21,15 @@ class Found:
     """What lies under a checkpoint's final name.
 
     `unchanged`: size, inode and times are those recorded when its bytes were last proven to be `sha256`. `pending`:
-    it was published, and the run ended before its lock entry was written.
+    it was published, and the run ended before its lock entry was written. `condemned`: when it was last read, its bytes
+    were not `sha256`.
     """
 
     size: int
     sha256: str | None = None
     unchanged: bool = False
     pending: bool = False
+    condemned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,32 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Mend:
+    """Make a damaged file good again: `damage` is fetched, the rest is taken from the file itself.
+
+    `flips` are offsets of bytes and the bits of each that are the wrong way round: no fetching, if that proves right.
+    """
+
+    reason: str
+    damage: tuple[Span, ...]
+    flips: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Manifest and lock disagree, and only `ckptd update` may settle that."""
 
     message: str
 
 
-Action = Keep | Relock | Check | Fetch | Conflict
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """The bytes are those that are locked, and the policy asks for more than vouches for them."""
+
+    message: str
+
+
+Action = Keep | Relock | Check | Fetch | Mend | Conflict | Distrust
 
 
 def expectation(checkpoint: Checkpoint, entry: LockEntry | None) -> Expectation:
@@ -92,8 +115,19 @@ def expectation(checkpoint: Checkpoint, entry: LockEntry | None) -> Expectation:
     return Expectation(None, checkpoint.size)
 
 
-def decide(checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None) -> Action:
-    """What to do for one checkpoint, and why."""
+def decide(
+    checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None, require: Trust = Trust.FIRST_USE
+) -> Action:
+    """What to do for one checkpoint, and why. `require`: the least trust that the policy allows."""
+    action = _decide(checkpoint, entry, found)
+    if entry is not None and isinstance(action, Keep | Relock):
+        trust = relocked(checkpoint, entry).trust
+        if trust.rank > require.rank:
+            return Distrust(f"it is locked as {trust}, [policy] require is {require}")
+    return action
+
+
+def _decide(checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None) -> Action:
     conflict = _conflict(checkpoint, entry)
     if conflict is not None:
         return conflict
@@ -109,7 +143,7 @@ def decide(checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None)
     if strip_for_lock(checkpoint.url) != entry.url and not wanted.pinned:
         return Fetch("its URL changed: the new one must serve the locked bytes")
     if not (found.unchanged and found.sha256 == entry.sha256):
-        return Check("its file was touched since it was last verified")
+        return Check(CONDEMNED if found.condemned else "its file was touched since it was last verified")
     if relocked(checkpoint, entry) != entry:
         return Relock("the manifest pins what is locked")
     return Keep()

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from ckptd.core.document import nearest, shown
-from ckptd.core.models import Trust
+from ckptd.core.models import OnDamage, Trust
 from ckptd.core.units import parse_rate
 from ckptd.core.urls import file_name, normalise, origin_of
 
 Reader = Callable[[object], object]
+Word = TypeVar("Word", bound=StrEnum)
 
 LONGEST_NAME = 128
 SCHEMES = ("http", "https", "gs", "hf")
@@ -27,6 +31,7 @@ _UNSAFE_IN_OBJECT = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")  # gs and hf are taken
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
 _WINDOW = re.compile(r"\s*(\d{1,2}):(\d{2})\s*-\s*(\d{1,2}):(\d{2})\s*", re.ASCII)
 _HOST = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?")
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Digests that are often pasted in the wrong place, by their number of hexadecimal digits.
@@ -100,13 +105,32 @@ def window(value: object) -> tuple[int, int]:
     return start, end
 
 
-def trust(value: object) -> Trust:
-    known = [str(each) for each in Trust]
-    if not isinstance(value, str) or value not in known:
-        close = nearest(value, known) if isinstance(value, str) else None
-        meant = f'did you mean "{close}"?' if close else "write " + ", ".join(f'"{each}"' for each in known)
-        raise ValueError(f"is not a level of trust; {meant}")
-    return Trust(value)
+def word(kind: type[Word], what: str) -> Callable[[object], Word]:
+    """A reader of one of the words of `kind`; `what` says in a message what they are."""
+    known = [str(each) for each in kind]
+
+    def read(value: object) -> Word:
+        if not isinstance(value, str) or value not in known:
+            close = nearest(value, known) if isinstance(value, str) else None
+            meant = f'did you mean "{close}"?' if close else "write " + ", ".join(f'"{each}"' for each in known)
+            raise ValueError(f"is not {what}; {meant}")
+        return kind(value)
+
+    return read
+
+
+trust = word(Trust, "a level of trust")
+on_damage = word(OnDamage, "something to do about damage")
+
+
+def share(value: object) -> float | None:
+    """A part of the time, from "1%" to "100%" as 0.01 to 1.0; "off" is None."""
+    if value == "off":
+        return None
+    found = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if found is None or not 0 < float(found[1]) <= 100:
+        raise ValueError('is not a share of time; write "25%", or "off"')
+    return float(found[1]) / 100
 
 
 def sha256(value: object) -> str:
@@ -201,6 +225,32 @@ def host(value: object) -> str:
     if not isinstance(value, str) or found is None or not 0 < int(found[1] or 443) < 65536:
         raise ValueError('is not a host; write [auth."example.org"] or [auth."example.org:8443"]')
     return value.lower()
+
+
+def address(value: object) -> str:
+    """Where to listen: "host:port"."""
+    text_value = value if isinstance(value, str) else ""
+    name_part, _, port = text_value.rpartition(":")
+    if not name_part or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError('is not an address to listen on; write "127.0.0.1:8473"')
+    host(text_value)
+    return text_value
+
+
+def command(value: object) -> tuple[str, ...]:
+    """A program and its arguments; no shell is involved."""
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
+        raise ValueError('is not a command; write ["/usr/local/bin/tell", "argument"], no shell is involved')
+    return tuple(text(each) for each in value)
+
+
+def webhook(value: object) -> str:
+    """An http or https URL that is posted to; it may carry a secret in its path or query."""
+    if not isinstance(value, str) or not value.lower().startswith(("https://", "http://")):
+        raise ValueError("is not a URL to post to; it begins with https:// or http://")
+    if _UNSAFE_IN_URL.search(value) or not urlsplit(value).hostname:
+        raise ValueError("is not a URL to post to")
+    return value
 
 
 def variable(value: object) -> str:

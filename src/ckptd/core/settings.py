@@ -9,17 +9,23 @@ from __future__ import annotations
 from ckptd.core import schema
 from ckptd.core.document import Table, shown
 from ckptd.core.models import (
+    AlertSettings,
     Auth,
+    DaemonSettings,
     PolicySettings,
     StoreSettings,
     SyncSettings,
     TransferSettings,
+    UnpackSettings,
     VerifySettings,
 )
 from ckptd.core.units import parse_duration, parse_rate, parse_size
 
 CONNECTIONS = schema.whole(1, 1024)
 RETRIES = schema.whole(0, 1_000_000)
+RATIO = schema.whole(1, 1_000_000)
+MEMBERS = schema.whole(1, 1_000_000_000)
+LENGTHS = schema.whole(1, 4096)
 
 
 def store(table: Table) -> StoreSettings:
@@ -30,6 +36,7 @@ def store(table: Table) -> StoreSettings:
         state=table.get("state", schema.path, path.rstrip("/") + "/.ckptd"),
         lock=table.get("lock", schema.path, default.lock),
         group=table.get("group", schema.text, default.group),
+        keep_free=table.get("keep_free", parse_size, default.keep_free),
     )
     table.finish()
     return settings
@@ -58,6 +65,11 @@ def verify(table: Table) -> VerifySettings:
         max_age=table.get("max_age", parse_duration, default.max_age),
         rate=table.get("rate", parse_rate, default.rate),
         window=table.get("window", schema.window, default.window),
+        on_damage=table.get("on_damage", schema.on_damage, default.on_damage),
+        io_pressure=table.get("io_pressure", schema.share, default.io_pressure),
+        memory_pressure=table.get("memory_pressure", schema.share, default.memory_pressure),
+        quarantine_size=table.get("quarantine_size", parse_size, default.quarantine_size),
+        quarantine_age=table.get("quarantine_age", parse_duration, default.quarantine_age),
     )
     table.finish()
     return settings
@@ -74,6 +86,39 @@ def policy(table: Table) -> PolicySettings:
     settings = PolicySettings(
         require=table.get("require", schema.trust, default.require),
         private_redirects=table.get("private_redirects", schema.flag, default.private_redirects),
+    )
+    table.finish()
+    return settings
+
+
+def unpack(table: Table) -> UnpackSettings:
+    default = UnpackSettings()
+    settings = UnpackSettings(
+        max_size=table.get("max_size", parse_size, default.max_size),
+        max_ratio=float(table.get("max_ratio", RATIO, int(default.max_ratio))),
+        max_members=table.get("max_members", MEMBERS, default.max_members),
+        max_path=table.get("max_path", LENGTHS, default.max_path),
+        max_depth=table.get("max_depth", LENGTHS, default.max_depth),
+        keep_archive=table.get("keep_archive", schema.flag, default.keep_archive),
+    )
+    table.finish()
+    return settings
+
+
+def daemon(table: Table) -> DaemonSettings:
+    settings = DaemonSettings(
+        listen=table.get("listen", schema.address, None),
+        socket=table.get("socket", schema.path, None),
+        textfile=table.get("textfile", schema.path, None),
+    )
+    table.finish()
+    return settings
+
+
+def alerts(table: Table) -> AlertSettings:
+    settings = AlertSettings(
+        command=table.get("command", schema.command, ()),
+        webhook=table.get("webhook", schema.webhook, None, secret=True),
     )
     table.finish()
     return settings

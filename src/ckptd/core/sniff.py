@@ -37,7 +37,7 @@ PAGE_NAMES = (*HTML_NAMES, ".xml")
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 
 # What may stand before the first tag: white space, an XML declaration, comments.
-_BEFORE = rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*"
+_BEFORE = rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*"
 _HTML = re.compile(_BEFORE + rb"(?:<!doctype\s+html\b|<html[\s>])", re.IGNORECASE | re.DOTALL)
 _XML_ERROR = re.compile(_BEFORE + rb"<error(?:response)?[\s>]", re.IGNORECASE | re.DOTALL)
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")

@@ -29,11 +29,12 @@ class Archive:
     weights: int
     vouching: Vouching
     description: str
+    suffix: str = ".tar.gz"
 
     @property
     def file_name(self) -> str:
         """The last segment of its URL, and its name in the store."""
-        return f"{self.name}.tar.gz"
+        return f"{self.name}{self.suffix}"
 
 
 # The names are those of DeepLab2's backbones, the order is that of their page. The large one has two pieces of 16 MiB,

@@ -11,16 +11,20 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from sqlite3 import Connection
 from threading import Lock
 from typing import TypeVar
 
+from ckptd.core.ages import Ages
+from ckptd.core.audit import piece_count
+from ckptd.core.models import BLOCK, LockEntry
 from ckptd.core.models import Lock as LockContent
-from ckptd.core.models import LockEntry
 from ckptd.store import lockfile, publish
+from ckptd.store.history import Visit, add_history
 from ckptd.store.places import Places
 from ckptd.store.publish import Published, Verified
-from ckptd.store.records import FileRecord, Visit, add_history, drop_partials, save_files, settle_files
+from ckptd.store.records import FileRecord, drop_partials, save_files, save_sums, settle_files
 from ckptd.store.state import State
 
 T = TypeVar("T")
@@ -28,28 +32,37 @@ WRITE_EVERY = 0.5  # seconds between two writes of the lock at least
 
 
 class Ledger:
-    """The lock's only writer during a run. A `frozen` one (`--locked`) never writes it."""
+    """The lock's only writer while the store is ours."""
 
-    def __init__(
-        self, lock: LockContent, places: Places, state: State, pool: ThreadPoolExecutor, *, frozen: bool
-    ) -> None:
-        self._entries = dict(lock.entries)
+    def __init__(self, places: Places, state: State, pool: ThreadPoolExecutor) -> None:
+        self._entries: dict[str, LockEntry] = {}
         self._places = places
         self._state = state
         self._pool = pool
-        self._frozen = frozen
+        self._seen: str | None = None  # what the lock file was like when it was last read or written
         self._version = 0  # of the entries; counts up with every change
         self._on_disk = 0  # the version that the lock has
         self._mutex = Lock()  # a write that was begun is finished before the next, also when its waiter has gone
         self._dirty = asyncio.Event()
         self._done: list[str] = []  # names whose partials may be forgotten once the lock is written
 
-    async def publish(self, verified: Verified, *, fetched: int, seconds: float) -> Published:
+    def refresh(self) -> LockContent:
+        """The lock as it is, read again if somebody else has written it. Raises ConfigError. Blocks."""
+        with self._mutex:
+            mark = _mark(self._places.lock)
+            if mark != self._seen and self._version == self._on_disk:
+                self._entries = dict(lockfile.read(self._places.lock).entries)
+                self._seen = mark
+            return LockContent(dict(self._entries))
+
+    async def publish(
+        self, verified: Verified, *, action: str, fetched: int, seconds: float, frozen: bool = False
+    ) -> Published:
         """Make a verified partial visible, and its lock entry due. Raises StorageError."""
         mark = await self.thread(lambda: publish.settle(verified, self._places))
-        await self.record(verified, mark, action="fetch", read=fetched, seconds=seconds)
+        await self.record(verified, mark, action=action, read=fetched, seconds=seconds)
         published = await self.thread(lambda: publish.publish(verified, self._places))
-        self.enter(published.entry)
+        self.enter(published.entry, frozen=frozen)
         return published
 
     async def record(self, verified: Verified, mark: str, *, action: str, read: int, seconds: float) -> None:
@@ -67,18 +80,23 @@ class Ledger:
             verified_at=now,
             verdict="intact",
             pending=True,
+            validators=verified.validators,
+            digests=verified.digests,
+            ages=Ages.whole(piece_count(entry.size), now).to_json(),
         )
-        visit = Visit(now, entry.name, action, "sha256", read, seconds, "intact")
+        visit = Visit(now, entry.name, action, entry.sha256, "sha256", read, seconds, "intact")
 
         def save(database: Connection) -> None:
             save_files(database, [file])
+            if entry.size > BLOCK:
+                save_sums(database, entry.sha256, verified.sums)
             add_history(database, [visit])
 
         await self._state.do(save, durable=True)
 
-    def enter(self, entry: LockEntry) -> None:
-        """The lock has to say this from now on."""
-        if not self._frozen and self._entries.get(entry.name) != entry:
+    def enter(self, entry: LockEntry, *, frozen: bool = False) -> None:
+        """The lock has to say this from now on. With `frozen` (`--locked`) it says so already, or stays as it is."""
+        if not frozen and self._entries.get(entry.name) != entry:
             self._entries[entry.name] = entry
             self._version += 1
         self._done.append(entry.name)
@@ -114,7 +132,16 @@ class Ledger:
             if version > self._on_disk:
                 lockfile.write(self._places.lock, content)
                 self._on_disk = version
+                self._seen = _mark(self._places.lock)
 
     async def thread(self, work: Callable[[], T]) -> T:
         """Run blocking `work` in a disk thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _mark(path: Path) -> str | None:
+    """What a file is like from the outside; None where there is none."""
+    try:
+        return publish.stamp(path.stat())
+    except OSError:
+        return None

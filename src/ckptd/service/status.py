@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptd.core.models import Checkpoint, Outcome, Problem
-from ckptd.core.plan import Check, Conflict, Fetch, Keep, decide
+from ckptd.core.plan import CONDEMNED, Check, Conflict, Distrust, Fetch, Keep, decide
 from ckptd.core.units import format_size
 from ckptd.errors import MissingError
 from ckptd.service.workplace import Workplace
@@ -81,17 +81,19 @@ def _standing(
     entry = workplace.lock.entries.get(checkpoint.name)
     final = workplace.places.final(checkpoint)
     found = inventory.look(final, workplace.places.store, records)
-    action = decide(checkpoint, entry, found)
+    action = decide(checkpoint, entry, found, workplace.manifest.policy.require)
     state, note, error = "present", "", None
     match action:
-        case Fetch(reason):
-            state = "missing" if entry is not None or found is None else "unlocked"
+        case Fetch(reason, mends=mends):
+            state = "damaged" if mends else "missing" if entry is not None or found is None else "unlocked"
             state = "partial" if partial is not None else state
             note = "" if reason == "new" else reason
         case Check(reason, adopt=adopt):
-            state, note = ("unlocked" if adopt else "touched"), reason
+            state, note = ("unlocked" if adopt else "damaged" if reason == CONDEMNED else "touched"), reason
         case Conflict(message):
             state, note = "conflict", message
+        case Distrust(message):
+            note = message
         case Keep():
             pass
         case _:
@@ -100,7 +102,9 @@ def _standing(
         whole = f" of {format_size(partial.total)}" if partial.total else ""
         note = f"{format_size(partial.written.size)}{whole} are here; `ckptd sync` goes on from there"
     if state not in {"present", "touched"}:
-        error = Problem("storage", note or "it was never fetched", f"run `ckptd sync {checkpoint.name}`")
+        command = f"ckptd verify --repair {checkpoint.name}" if state == "damaged" else f"ckptd sync {checkpoint.name}"
+        kind = "integrity" if state == "damaged" else "storage"
+        error = Problem(kind, note or "it was never fetched", f"run `{command}`")
     outcome = Outcome(
         name=checkpoint.name,
         state=state,

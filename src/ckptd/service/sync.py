@@ -15,16 +15,18 @@ from ckptd.core.plan import (
     Action,
     Check,
     Conflict,
+    Distrust,
     Expectation,
     Fetch,
     Found,
     Keep,
+    Mend,
     Relock,
     decide,
     expectation,
     relocked,
 )
-from ckptd.errors import CkptdError, DriftError
+from ckptd.errors import CkptdError, DriftError, PolicyError, StorageError
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.places import Places
@@ -40,19 +42,30 @@ class Task:
     found: Found | None
     action: Action
     expected: Expectation
+    blocked: bool = False  # a folder stands where the file should be
+
+    @classmethod
+    def of(cls, workplace: Workplace, checkpoint: Checkpoint) -> Task:
+        """What is locked, to be looked at once the store is ours."""
+        entry = workplace.lock.entries.get(checkpoint.name)
+        return cls(checkpoint, entry, None, Fetch("it is damaged", mends=True), expectation(checkpoint, entry))
 
 
 def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: bool = False) -> list[Task]:
     """What to do for each selected checkpoint. Reads sizes and times, no bodies."""
     tasks = []
+    action: Action
     for checkpoint in workplace.selected:
         entry = workplace.lock.entries.get(checkpoint.name)
         found = inventory.look(workplace.places.final(checkpoint), workplace.places.store, records)
         if update:
             # Whatever the origin serves now is accepted; only a pin still has a say.
-            task = Task(checkpoint, entry, found, Fetch("update"), expectation(checkpoint, None))
+            action, expected = Fetch("update"), expectation(checkpoint, None)
         else:
-            task = Task(checkpoint, entry, found, decide(checkpoint, entry, found), expectation(checkpoint, entry))
+            require = workplace.manifest.policy.require
+            action, expected = decide(checkpoint, entry, found, require), expectation(checkpoint, entry)
+        blocked = found is None and inventory.is_folder(workplace.places.final(checkpoint))
+        task = Task(checkpoint, entry, found, action, expected, blocked)
         tasks.append(task)
     return tasks
 
@@ -79,8 +92,12 @@ def describe(task: Task) -> str:
             return f"would verify{' and lock' if adopt else ''}: {reason}"
         case Fetch(reason):
             return f"would fetch: {reason}"
+        case Mend(reason):
+            return f"would mend: {reason}"
         case Conflict(message):
             return f"conflict: {message}"
+        case Distrust(message):
+            return f"refused: {message}"
 
 
 def kept(task: Task, places: Places) -> Outcome:
@@ -127,10 +144,16 @@ def settle_without_work(task: Task, places: Places, *, locked: bool) -> Outcome 
         return kept(task, places)
     if isinstance(task.action, Conflict):
         return refused(task, DriftError(task.action.message, hint=f"`ckptd update {name}` settles it"), places)
+    if isinstance(task.action, Distrust):
+        hint = f"`ckptd drift --promote {name}` asks its origin to vouch for it; or pin its sha256 in the manifest"
+        return refused(task, PolicyError(task.action.message, hint=hint), places)
+    if task.blocked:
+        error = StorageError(f"{places.final(task.checkpoint)} is a folder", hint="move it away and run again")
+        return refused(task, error, places)
     reason = would_change_lock(task) if locked else None
     if reason is not None:
-        error = DriftError(f"--locked, and the lock would change: {reason}", hint=f"run `ckptd sync {name}` without it")
-        return refused(task, error, places)
+        drift = DriftError(f"--locked, and the lock would change: {reason}", hint=f"run `ckptd sync {name}` without it")
+        return refused(task, drift, places)
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -15,8 +16,17 @@ from functools import cache
 READ_SIZE = 1024 * 1024  # bytes read at a time when hashing; larger falls out of the processor's cache
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 _NOT_NATIVE = {errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.ESPIPE}
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
+_WHO_PROCESS, _IDLE, _CLASS_SHIFT = 1, 3, 13
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_longlong, ctypes.c_longlong)
+
+
+def stand_back() -> None:
+    """Let everybody else's I/O go first: this thread's gets the idle class (ioprio_set(2)), where the system has it."""
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        _libc.syscall(number, _WHO_PROCESS, 0, _IDLE << _CLASS_SHIFT)
 
 
 def workers() -> ThreadPoolExecutor:

@@ -25,7 +25,16 @@ def look(path: Path, store: Path, records: Mapping[str, FileRecord]) -> Found | 
     if record is None:
         return Found(found.st_size)
     unchanged = record.stamp == stamp(found) and record.verdict == "intact"
-    return Found(found.st_size, record.sha256, unchanged=unchanged, pending=record.pending)
+    condemned = record.verdict in {"corrupt", "unreadable"}
+    return Found(found.st_size, record.sha256, unchanged=unchanged, pending=record.pending, condemned=condemned)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder stands there (not a link to one)."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def key(path: Path, store: Path) -> str:

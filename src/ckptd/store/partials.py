@@ -14,7 +14,7 @@ import itertools
 import os
 import secrets
 import stat
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,10 +24,10 @@ from ckptd.core.models import Witness
 from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 from ckptd.errors import CkptdError, StorageError
-from ckptd.store import disk
+from ckptd.store import copying, disk
 from ckptd.store.digests import ALWAYS, bundles
 from ckptd.store.lanes import Lane, Release
-from ckptd.store.places import Places, storage_error
+from ckptd.store.places import Places, check_room, storage_error
 from ckptd.store.records import PartialRecord, drop_partials, save_partial
 from ckptd.store.state import State
 
@@ -92,9 +92,32 @@ class Partial:
         if self.fd >= 0:
             self._start_lanes()
 
-    async def whole(self, body: bytes, witnesses: Iterable[Witness]) -> dict[str, bytes]:
+    async def seed(
+        self,
+        source: Path,
+        good: Extents,
+        total: int,
+        validators: Mapping[str, Validator],
+        flips: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Begin with the `good` bytes of a damaged file of `total` bytes, shared with it where the filesystem can.
+
+        `flips` are offsets of bytes and the bits to turn in each; then every byte is there. Raises StorageError.
+        """
+        await self.begin_again()
+        await self._create()
+        spans = ((0, total),) if flips else good.spans
+        await self._call(lambda: copying.fill(source, self.fd, spans, total, flips))
+        self.total, self.written = total, Extents.of(*spans)
+        self.validators = dict(validators)
+        self._start_lanes()
+
+    async def whole(
+        self, body: bytes, source: str, validator: Validator, witnesses: Iterable[Witness]
+    ) -> dict[str, bytes]:
         """A small file in one piece: write and digest it in one go. Raises StorageError."""
         self.witnesses = tuple(witnesses)
+        self.validators = {source: validator}
         self.total = len(body)
         algorithms = ALWAYS | {each.algorithm for each in self.witnesses}
 
@@ -152,6 +175,7 @@ class Partial:
         if total is not None and total != self.total:
             self.total = total
             missing = total - self.written.size
+            await self._call(lambda: check_room(self._places, missing))
             if missing > SYNC_EVERY_BYTES:
                 await self._call(lambda: disk.preallocate(self.fd, total))
         self.validators[source] = validator

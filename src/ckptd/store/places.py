@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ckptd.core.models import Checkpoint, Manifest
+from ckptd.core.units import format_size
 from ckptd.errors import ConfigError, StorageError
 
 FOLDER_MODE = 0o755
@@ -30,6 +31,12 @@ class Places:
     state: Path
     lock: Path
     group: int | None = None
+    keep_free: int = 0  # bytes of the filesystem that are left to others
+
+    @property
+    def quarantine(self) -> Path:
+        """Damaged files and what is known of them."""
+        return self.state / "quarantine"
 
     @property
     def partials(self) -> Path:
@@ -70,7 +77,7 @@ def locate(manifest: Manifest, manifest_path: Path) -> Places:
                 f'{manifest_path}: [store] group: there is no group "{settings.group}" on this machine',
                 hint=f"groupadd {settings.group}, or take the line out",
             ) from None
-    return Places(store, state, Path(os.path.normpath(base / settings.lock)), group)
+    return Places(store, state, Path(os.path.normpath(base / settings.lock)), group, settings.keep_free or 0)
 
 
 def prepare(places: Places) -> None:
@@ -110,6 +117,20 @@ def make_folder(folder: Path, group: int | None) -> bool:
     except OSError as error:
         raise storage_error(error, f"cannot make {folder}") from error
     return True
+
+
+def check_room(places: Places, count: int) -> None:
+    """Whether `count` more bytes fit beside what is to be left free. Raises StorageError."""
+    if not places.keep_free:
+        return
+    found = os.statvfs(places.state)
+    free = found.f_bavail * found.f_frsize
+    if free - count < places.keep_free:
+        needed, left, kept = format_size(count), format_size(free), format_size(places.keep_free)
+        raise StorageError(
+            f"{needed} more do not fit: {left} are free on {places.store}, [store] keep_free is {kept}",
+            hint="free some space, or lower keep_free; what is here is kept",
+        )
 
 
 def fsync_folder(folder: Path) -> None:

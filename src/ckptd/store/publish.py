@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptd.core.models import PIECE, Checkpoint, LockEntry
 from ckptd.core.proof import Proven
+from ckptd.core.response import Validator
 from ckptd.core.urls import strip_for_lock
 from ckptd.errors import StorageError
 from ckptd.store.digests import pieces_field
@@ -31,6 +32,9 @@ class Verified:
     size: int
     proof: Proven
     table: bytes
+    sums: bytes = b""  # of its blocks
+    digests: dict[str, str] = field(default_factory=dict)  # hex, by algorithm, of the witnesses' kinds
+    validators: dict[str, Validator] = field(default_factory=dict)  # of the answers it came from, by source URL
 
     @property
     def entry(self) -> LockEntry:
@@ -82,9 +86,14 @@ def settle(verified: Verified, places: Places) -> str:
 
 
 def save_table(verified: Verified, places: Places) -> None:
-    """Keep the piece table, where there is more than one piece: a single piece says no more than the lock does."""
-    if verified.size > PIECE:
-        write_atomically(places.pieces / verified.proof.sha256, verified.table, FILE_MODE, places.group)
+    """Keep the piece table of what was proven. Raises OSError."""
+    keep_table(verified.proof.sha256, verified.size, verified.table, places)
+
+
+def keep_table(sha256: str, size: int, table: bytes, places: Places) -> None:
+    """Keep a piece table, where there is more than one piece: a single piece says no more than the lock does."""
+    if size > PIECE:
+        write_atomically(places.pieces / sha256, table, FILE_MODE, places.group)
 
 
 def mend_mode(path: Path, group: int | None) -> None:

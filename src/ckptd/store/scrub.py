@@ -21,8 +21,9 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from ckptd.core.audit import piece_count
 from ckptd.core.models import PIECE
-from ckptd.store.digests import DIGEST_SIZE, Pieces, pieces_field
+from ckptd.store.digests import DIGEST_SIZE, Blocks, Pieces, pieces_field
 
 CHUNK = 1024 * 1024  # bytes read at a time
 Progress = Callable[[int], None]  # called in the reading thread with the number of bytes just read
@@ -104,18 +105,29 @@ def piece_digest(file: Opened, index: int, progress: Progress, *, fresh: bool = 
     return hasher.digest()
 
 
-def whole_digests(path: Path, progress: Progress, *, fresh: bool = False) -> tuple[int, str, bytes]:
-    """Size, SHA-256 (hex) and piece table of a stored file, in one pass. Raises OSError."""
-    sha256, pieces = hashlib.sha256(), Pieces()
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What a whole file came to: its size in bytes, SHA-256 (hex), piece table and block sums."""
+
+    size: int
+    sha256: str
+    table: bytes
+    sums: bytes
+
+
+def whole_digests(path: Path, progress: Progress, *, fresh: bool = False) -> Whole:
+    """Read a stored file from its beginning to its end, in one pass. Raises OSError."""
+    sha256, pieces, blocks = hashlib.sha256(), Pieces(), Blocks()
     size = 0
     with opened(path) as file:
         for start in range(0, file.size, PIECE):
             for view in chunks(file, start, start + PIECE, fresh=fresh):
                 sha256.update(view)
                 pieces.update(view)
+                blocks.update(view)
                 size += len(view)
                 progress(len(view))
-    return size, sha256.hexdigest(), pieces.digest()
+    return Whole(size, sha256.hexdigest(), pieces.digest(), blocks.digest())
 
 
 def stored_table(pieces: Path, sha256: str, field: str | None, size: int) -> tuple[bytes, ...] | None:
@@ -129,11 +141,6 @@ def stored_table(pieces: Path, sha256: str, field: str | None, size: int) -> tup
     if pieces_field(table) != field or len(table) != piece_count(size) * DIGEST_SIZE:
         return None
     return tuple(table[at : at + DIGEST_SIZE] for at in range(0, len(table), DIGEST_SIZE))
-
-
-def piece_count(size: int) -> int:
-    """How many pieces a file of `size` bytes has."""
-    return -(-size // PIECE)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ckptd.errors import StorageError
+from ckptd.store.history import Visit, add_history
 from ckptd.store.places import NETWORK_FILESYSTEMS, filesystem_of
 from ckptd.store.records import BUSY_SECONDS, SCHEMA, SCHEMA_VERSION
 
@@ -49,17 +50,7 @@ class State:
 
     def __enter__(self) -> Self:
         """Open or make the database. A damaged one is moved aside and begun again; `note` says so."""
-        try:
-            self._connection = _open(self._path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise StorageError(f"cannot open {self._path}: {error}") from error
-            aside = self._path.with_name(f"{self._path.name}.damaged-{time.time_ns()}")
-            self._path.rename(aside)
-            for suffix in ("-wal", "-shm", "-journal"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            self.note = f"{self._path} was damaged ({error}) and begun again; the old one is {aside}"
-            self._connection = _open(self._path)
+        self._connection, self.note = _open_or_begin_again(self._path)
         self._thread.start()
         return self
 
@@ -127,6 +118,37 @@ def _settle(future: asyncio.Future[object], result: object, failure: BaseExcepti
         future.set_exception(failure)
 
 
+def write(path: Path, work: Callable[[sqlite3.Connection], None]) -> str:
+    """Run `work` in one transaction of its own, for who does not own the store; what there is to say of the database.
+
+    Raises StorageError. Blocks: run in a thread.
+    """
+    connection, note = _open_or_begin_again(path)
+    with closing(connection):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            work(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot write {path}: {error}", hint="is the disk full?") from error
+    return note
+
+
+def _open_or_begin_again(path: Path) -> tuple[sqlite3.Connection, str]:
+    """The database, and what to say when it was damaged: it is moved aside, and everything in it is due again."""
+    try:
+        return _open(path), ""
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"cannot open {path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        path.rename(aside)
+        for suffix in ("-wal", "-shm", "-journal"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        note = f"{path} was damaged ({error}) and begun again, so everything is due again; the old one is {aside}"
+        return _open(path), note
+
+
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
@@ -140,9 +162,37 @@ def _open(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise StorageError(f"{path} was written by a newer ckptd", hint="upgrade ckptd on this machine")
-        if version == 0:
-            connection.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+        if version < SCHEMA_VERSION:
+            _migrate(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables, or those of an older version into ours, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:  # another process was quicker
+        connection.execute("ROLLBACK")
+        return
+    if version == 1:
+        visits = connection.execute(
+            "SELECT at, name, action, '', digest, bytes, seconds, verdict FROM history ORDER BY id"
+        ).fetchall()
+        for statement in (
+            "ALTER TABLE files ADD COLUMN validators TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE files ADD COLUMN digests TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE files ADD COLUMN ages TEXT NOT NULL DEFAULT '[]'",
+            "DROP TABLE history",
+        ):
+            connection.execute(statement)
+    else:
+        visits = []
+    for statement in SCHEMA.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+    add_history(connection, (Visit(*visit) for visit in visits))
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")

@@ -58,7 +58,8 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET. `entry_url` is the manifest's URL behind it: credentials are bound to its origin.
+    """A GET, or a HEAD, whose answer has no body. `entry_url` is the manifest's URL behind it: credentials are bound to
+    its origin.
 
     `fresh`: on a connection of its own. A stray answer to somebody else's request (aiohttp issue 13656) may come at any
     time on a kept-alive one, and where nothing is known of the file nothing would tell it from ours.
@@ -68,6 +69,7 @@ class Request:
     entry_url: str
     headers: dict[str, str] = field(default_factory=dict)
     fresh: bool = False
+    method: str = "GET"
 
 
 class Reply:
@@ -290,7 +292,8 @@ class Client:
         try:
             async with asyncio.timeout(self._deadlines.connect + self._deadlines.headers):
                 _fresh.set(request.fresh)
-                return await self._session.get(
+                return await self._session.request(
+                    request.method,
                     _url(url),
                     headers=headers,
                     allow_redirects=False,

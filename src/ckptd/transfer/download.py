@@ -17,7 +17,7 @@ from ckptd.core.retry import Failure
 from ckptd.core.segments import WorkList
 from ckptd.core.sniff import impostor
 from ckptd.core.units import format_duration, format_size
-from ckptd.errors import CkptdError, NetworkError, OriginError, PolicyError
+from ckptd.errors import CkptdError, DriftError, NetworkError, OriginError, PolicyError
 from ckptd.transfer.client import Reply
 from ckptd.transfer.failure import TransferFailed
 from ckptd.transfer.source import Manners, Opened, Source
@@ -31,7 +31,8 @@ RESTARTS = 3  # versions begun before we insist on one connection and one answer
 class Want:
     """What to fetch, from where (in the order of trying), and what it must be.
 
-    `fresh`: on connections of its own, because what came before was not what it must be.
+    `fresh`: on connections of its own, because what came before was not what it must be. `mends`: what is missing are
+    the damaged parts of a file that is here; a source that no longer has that very file is of no use.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Want:
     sources: tuple[str, ...]
     expected: Expectation
     fresh: bool = False
+    mends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Download:
                 if sameness is Sameness.SAME:
                     source.manners = Manners.WHOLE
                     self._note(f"{source.host} does not send parts: one connection, from the beginning")
+                if sameness is Sameness.CHANGED:
+                    self._insist(opened, "the origin has another version now")
                 await self._begin_again("changed at the origin" if sameness is Sameness.CHANGED else "no part was sent")
             case _:
                 await self._relearn(source, opened)
@@ -146,6 +150,7 @@ class Download:
             case Complete(total):
                 await self._storage.learn(total, source.key, Validator(total=total), opened.witnesses)
             case Changed(reason):
+                self._insist(opened, reason)
                 self._restarts += 1
                 if self._restarts > RESTARTS:
                     source.manners = Manners.WHOLE
@@ -160,6 +165,12 @@ class Download:
                 source.step_down()
             case _:
                 raise _impostor(opened.reply, "sent an answer without data")
+
+    def _insist(self, opened: Opened, reason: str) -> None:
+        """While mending, a source with another version is given up: beginning again would fetch that version."""
+        if self._want.mends:
+            error = DriftError(f"{opened.reply.label} does not serve the locked bytes any more: {reason}")
+            raise TransferFailed(Failure.PERMANENT, error)
 
     def _check(self, take: Take, opened: Opened) -> None:
         """Refuse a body that cannot be the file, before a byte of it counts."""
@@ -189,7 +200,7 @@ class Download:
     async def _carry(self, source: Source, opened: Opened, take: Take) -> Landed:
         storage, reply = self._storage, opened.reply
         if take.start == 0 and take.length is not None and take.length <= SMALL and not storage.written.size:
-            return await self._small(opened, take.length)
+            return await self._small(source, opened, take)
         await storage.learn(take.total, source.key, take.validator, opened.witnesses)
         if take.total is not None:
             self._shared.emit(events.Sized(self._want.name, take.total))
@@ -219,7 +230,8 @@ class Download:
             raise swarm.trouble or _cut(reply)
         return Landed(total, confirmed=True)
 
-    async def _small(self, opened: Opened, length: int) -> Landed:
+    async def _small(self, source: Source, opened: Opened, take: Take) -> Landed:
+        length = take.length or 0
         try:
             async with asyncio.timeout(self._shared.settings.stall_timeout):
                 body = await opened.reply.read(length)
@@ -231,7 +243,7 @@ class Download:
         self._count(length)
         if self._shared.budget.bandwidth is not None:
             await asyncio.sleep(self._shared.budget.bandwidth.take(asyncio.get_running_loop().time(), length))
-        digests = await self._storage.whole(body, opened.witnesses)
+        digests = await self._storage.whole(body, source.key, take.validator, opened.witnesses)
         return Landed(length, confirmed=True, digests=digests)
 
     def _part(self, source: Source, start: int, end: int) -> Asked:

@@ -43,7 +43,9 @@ class Storage(Sink, Protocol):
         """Remember what an answer says before its bytes count."""
         ...
 
-    async def whole(self, body: bytes, witnesses: Iterable[Witness]) -> dict[str, bytes]:
+    async def whole(
+        self, body: bytes, source: str, validator: Validator, witnesses: Iterable[Witness]
+    ) -> dict[str, bytes]:
         """Store a small file in one piece; its digests."""
         ...
 

@@ -35,7 +35,7 @@ class Dashboard:
         self._console = console
         self._verb = verb
         self._clock = clock
-        self._progress = Progress(local=verb == "verify")
+        self._progress = Progress(local=verb in {"verify", "export"})
         self._lock = Lock()
         self._screen: Screen | None = None
         self._drawn: list[int] = []  # the widths of the lines on the screen

@@ -6,13 +6,16 @@ Takes outcomes and rows, gives lines without colours. It imports neither rich no
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ckptd.core.activity import FAILURES
-from ckptd.core.models import Damage, Outcome
-from ckptd.core.picture import span
+from ckptd.core.ages import Promise
+from ckptd.core.models import Case, Damage, Outcome
+from ckptd.core.picture import plural, span
 from ckptd.core.units import format_duration, format_rate, format_size
 from ckptd.ui.text import cells, clean, crop, crop_middle, pad
 
@@ -25,6 +28,7 @@ ORDER = (
     "intact",
     "same",
 )  # the good states, in the order in which they are told
+HOLDERS = 5  # processes that are listed for one damaged checkpoint
 DAMAGES = 5  # damaged ranges that are listed for one checkpoint
 GAP = "  "
 HEADING = ("NAME", "STATE", "TRUST", "SIZE", "VERIFIED", "PATH")
@@ -65,6 +69,9 @@ def _told(outcome: Outcome, width: int) -> list[str]:
         facts = f": {state}{_facts(outcome)}"
         lines = [crop_middle(name, max(24, width - cells(facts))) + facts]
     lines += _damage(outcome.damage or ())
+    if outcome.case is not None:
+        lines += [] if error is not None else [f"  {clean(outcome.case.summary)}"]
+        lines += _case(outcome.case)
     return lines + [f"  note: {clean(note)}" for note in outcome.notes]
 
 
@@ -78,11 +85,32 @@ def _facts(outcome: Outcome) -> str:
 
 def _damage(damages: Sequence[Damage]) -> list[str]:
     lines = [
-        f"  damaged: {damage.length} bytes at offset {damage.offset}: {clean(damage.verdict)}"
+        f"  damaged: {damage.length} bytes at offset {damage.offset}: {clean(damage.detail or damage.verdict)}"
         for damage in damages[:DAMAGES]
     ]
     more = len(damages) - DAMAGES
     return [*lines, f"  and {more} more"] if more > 0 else lines
+
+
+def _case(case: Case) -> list[str]:
+    """What people need to know beyond the damage itself: which work to doubt, and where the evidence is."""
+    usage = case.usage
+    lines = []
+    if case.last_good is not None:
+        lines.append(f"  last known to be good: {datetime.fromtimestamp(case.last_good).astimezone():%Y-%m-%d %H:%M}")
+    lines += [
+        f"  in use ({clean(each.how)}): pid {each.pid}, {clean(each.user)}, "
+        f"since {datetime.fromtimestamp(each.since).astimezone():%Y-%m-%d %H:%M}: {clean(each.command)}"
+        for each in usage.holders[:HOLDERS]
+    ]
+    more = len(usage.holders) - HOLDERS
+    lines += [f"  and {more} more processes"] if more > 0 else []
+    if usage.unseen or not usage.complete:
+        count = plural(usage.unseen, "process") if usage.unseen else "some processes"
+        lines.append(f"  {count} could not be looked at, so somebody else may have it open, too")
+    if case.quarantine is not None:
+        lines.append(f"  the damaged bytes and a report: {clean(case.quarantine)}")
+    return lines
 
 
 def _totals(verb: str, outcomes: Sequence[Outcome], elapsed: float) -> str:
@@ -128,6 +156,17 @@ def status_lines(rows: Sequence[StatusRow], width: int) -> list[str]:
         lines.append(_line(columns, widths, paths=paths))
         lines += [crop(f"  {clean(row.note)}", width)] if row.note else []
     return lines
+
+
+def promise_line(promise: Promise, max_age: float) -> str:
+    """The one number: how old the least recently verified byte is, and how much is within the promise."""
+    limit = format_duration(max_age).removesuffix(" 0h").removesuffix(" 0m")
+    wanted = f"promise: no byte unverified for longer than {limit}"
+    share = f"{math.floor(promise.share * 1000) / 10:g} % of the bytes within it"
+    if promise.unverified_bytes:
+        return f"{wanted}: broken, {format_size(promise.unverified_bytes)} are damaged or were never read; {share}"
+    age = "" if promise.age is None else f"; the oldest was verified {_age(promise.age)} ago"
+    return f"{wanted}: {'kept' if promise.kept else f'broken, {share}'}{age}"
 
 
 def _columns(row: StatusRow) -> tuple[str, ...]:

@@ -1,0 +1,268 @@
+"""`ckptd daemon`: one process that owns the store, for as long as it is wanted.
+
+It looks at every checkpoint on `sync.every`, scrubs to the promise, mends what is damaged as the policy says, and
+answers on a socket. Each checkpoint has its own turns: one that fails comes again later, and holds up nobody. A
+manifest that cannot be read leaves the old one in force.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
+
+from ckptd.core import events
+from ckptd.core.ages import Promise
+from ckptd.core.incidents import Kind
+from ckptd.core.models import OnDamage
+from ckptd.core.roster import JITTER, Roster, Turn
+from ckptd.errors import CkptdError, ConfigError, Stopped
+from ckptd.service import promise, sockets, systemd
+from ckptd.service.hub import Hub
+from ckptd.service.jobs import Jobs, Waiting
+from ckptd.service.judging import Judged
+from ckptd.service.scrub import Scrub
+from ckptd.service.switchboard import Switchboard
+from ckptd.service.tenancy import Tenancy, tenancy
+from ckptd.service.watchman import Watchman
+from ckptd.service.workplace import Workplace, enter
+from ckptd.store.records import load_files
+
+LOOK_AT_PROMISE = 60.0  # seconds between two looks at whether it is kept
+TELL_STATUS = 5.0  # seconds between two status lines for the service manager
+FIRST_DRIFT = 300.0  # seconds after the start before the origins are asked for the first time
+
+
+Front = Callable[["Daemon"], AbstractAsyncContextManager[None]]
+
+
+class Daemon:
+    """The daemon of one store. `fronts` are entered with it: logs, page, alerts."""
+
+    def __init__(self, place: Workplace, fronts: Sequence[Front] = ()) -> None:
+        self.place = place
+        self.hub = Hub()
+        self.started = time.time()
+        self.watchman = Watchman(place.places, self.hub)
+        self.config_error = ""
+        self.roster = Roster({})
+        self._fronts = fronts
+        self._received: list[int] = []
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises Stopped, and BusyError, ConfigError, StorageError when it cannot begin."""
+        places = self.place.places
+        async with tenancy(places, self.hub.emit) as tenant, AsyncExitStack() as stack:
+            self.tenancy: Tenancy = tenant
+            await tenant.thread(self.watchman.load)
+            path = sockets.path_of(self.place.manifest, places, self.place.path)
+            listening = await tenant.thread(lambda: sockets.listen(path, places.group))
+            stack.callback(path.unlink, missing_ok=True)
+            self._handle_signals()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    await self._live(group, listening, stack)
+            except* Stopped:
+                pass
+        raise Stopped(self._received[0])
+
+    async def _live(self, group: asyncio.TaskGroup, listening: socket.socket, stack: AsyncExitStack) -> None:
+        """Everything that goes on at the same time. Raises Stopped, which ends all of it."""
+        self.jobs = Jobs(self.tenancy, self.hub, group)
+        self.scrub = Scrub(lambda: self.place, self.tenancy.state, _unwatched, self._found)
+        self.roster = Roster.of((each.name for each in self.place.manifest.checkpoints), time.monotonic())
+        switchboard = Switchboard(self, group)
+        server = await asyncio.start_unix_server(switchboard.serve, sock=listening, limit=switchboard.limit)
+        for front in self._fronts:
+            await stack.enter_async_context(front(self))
+        for loop in (
+            self._sync_forever(group),
+            self._scrub_forever(),
+            self._ask_forever(),
+            self._watch_promise(),
+            self._tell_manager(),
+            self._feed_watchdog(),
+        ):
+            group.create_task(loop)
+        systemd.notify("READY=1", f"MAINPID={os.getpid()}")
+        await self._stop.wait()
+        systemd.notify("STOPPING=1", "STATUS=stopping; partials are kept")
+        server.close()
+        raise Stopped(self._received[0])
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop(number: int) -> None:
+            if self._received:
+                os._exit(128 + number)
+            self._received.append(number)
+            self._stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        task = asyncio.ensure_future(self.reload())
+        task.add_done_callback(lambda done: done.exception() if not done.cancelled() else None)
+
+    async def reload(self) -> None:
+        """Read the manifest again; one that cannot be used is told, and the old one stays in force."""
+        systemd.reloading()
+        try:
+            place = await asyncio.to_thread(enter, self.place.path, ())
+            if place.places != replace(self.place.places, keep_free=place.places.keep_free):
+                raise ConfigError(
+                    "[store] path, state, lock or group changed; that takes a restart", hint="restart the daemon"
+                )
+            self.place = place
+            self.config_error = ""
+            self.roster = self.roster.keep((each.name for each in place.manifest.checkpoints), time.monotonic())
+            self.watchman.tell("manifest", f"read again: {len(place.manifest.checkpoints)} checkpoints")
+            self._wake.set()
+            self.scrub.wake()
+        except CkptdError as error:
+            self.config_error = error.message
+            self.watchman.tell("manifest", f"cannot be used, the old one stays in force: {error.message}")
+        finally:
+            systemd.notify("READY=1")
+
+    # --- the loops -----------------------------------------------------------------------------------------------
+
+    async def _sync_forever(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            now = time.monotonic()
+            due = set(self.roster.due(now))
+            chosen = tuple(each for each in self.place.manifest.checkpoints if each.name in due)
+            if chosen:
+                running = {each.name: Turn(float("inf"), self.roster.turns[each.name].failures) for each in chosen}
+                self.roster = Roster({**self.roster.turns, **running})
+                for name, waiting in self.jobs.begin(replace(self.place, selected=chosen)).items():
+                    group.create_task(self._after_sync(name, waiting))
+            try:
+                async with asyncio.timeout(min(self.roster.wait(time.monotonic()), 3600.0)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _after_sync(self, name: str, waiting: Waiting) -> None:
+        outcome = await asyncio.shield(waiting)
+        good = outcome.error is None
+        every, jitter = self.place.manifest.sync.every, random.random()  # noqa: S311
+        self.roster = self.roster.after(name, time.monotonic(), every, good=good, jitter=jitter)
+        self._wake.set()
+        turn = self.roster.turns.get(name)
+        self.watchman.note_outcome(outcome, turn.failures if turn is not None else 0)
+        if outcome.state in {"fetched", "repaired"}:
+            await self.refresh_lock()
+
+    async def refresh_lock(self) -> None:
+        lock = await self.tenancy.thread(self.tenancy.ledger.refresh)
+        self.place = replace(self.place, lock=lock)
+        self.scrub.wake()
+
+    async def _ask_forever(self) -> None:
+        """Ask the origins, without downloading, whether they still serve what is locked."""
+        from ckptd.service.drift import ask  # noqa: PLC0415
+
+        wait = min(FIRST_DRIFT, self.place.manifest.sync.every)
+        while True:
+            await asyncio.sleep(wait)
+            wait = self.place.manifest.sync.every * (1 + JITTER * random.uniform(-1, 1))  # noqa: S311
+            locked = self.place.lock.entries
+            chosen = tuple(each for each in self.place.manifest.checkpoints if each.name in locked)
+            try:
+                inquiries, _ = await ask(replace(self.place, selected=chosen))
+            except CkptdError as error:
+                self.watchman.tell("drift", f"could not be looked for: {error.message}")
+                continue
+            for inquiry in inquiries:
+                self.watchman.note_outcome(inquiry.outcome)
+
+    async def _scrub_forever(self) -> None:
+        await self.refresh_lock()
+        while True:
+            try:
+                await self.scrub.run()
+            except* CkptdError as group:
+                # The disk refuses notes: what was read would have to be read again. Wait for better times.
+                self.watchman.tell("scrub", f"paused: {_first(group)}")
+                await asyncio.sleep(LOOK_AT_PROMISE)
+
+    async def _found(self, judged: Judged) -> None:
+        """The scrub found damage: what the policy says is done, and everybody is told."""
+        outcome, settings = judged.outcome, self.place.manifest.verify
+        self.watchman.note_outcome(outcome)
+        if settings.on_damage is OnDamage.KEEP:
+            return
+        place = await self.jobs.place(self.place, ())
+        hold = settings.on_damage is OnDamage.HOLD
+        for mended in await self.jobs.repair(place, [outcome], hold=hold):
+            self.watchman.note_outcome(mended)
+        await self.refresh_lock()
+
+    async def _watch_promise(self) -> None:
+        while True:
+            held = await self.promise()
+            message = "" if held.kept else "bytes are kept that were not verified in time"
+            self.watchman.observe(Kind.PROMISE, "", message)
+            await asyncio.sleep(LOOK_AT_PROMISE)
+
+    async def promise(self) -> Promise:
+        """How the promise stands now."""
+        records = await self.tenancy.state.do(load_files)
+        return promise.standing(self.place.lock, records, self.place.manifest.verify.max_age, time.time())
+
+    async def _tell_manager(self) -> None:
+        said = ""
+        while True:
+            line = self.summary()
+            if line != said:
+                systemd.status(line)
+                said = line
+            await asyncio.sleep(TELL_STATUS)
+
+    async def _feed_watchdog(self) -> None:
+        """From the event loop itself: when it is blocked, nobody else says that we are well."""
+        interval = systemd.watchdog_interval()
+        while interval is not None:
+            systemd.notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    # --- what there is to tell -----------------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """What runs now, in a line."""
+        if self.config_error:
+            return f"manifest refused, the old one is in force: {self.config_error.splitlines()[0]}"
+        names = sorted(self.hub.active)
+        if names:
+            more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+            return f"working on {', '.join(names[:2])}{more}"
+        failing = sum(turn.failures > 0 for turn in self.roster.turns.values())
+        tail = f"; {failing} failing, tried again" if failing else ""
+        doing = self.scrub.doing
+        return f"{f'verifying {doing.name}' if doing.name else doing.why}{tail}"
+
+
+def _unwatched(event: events.Event) -> None:
+    """The scrub reads for days: its bytes are told by the promise, not one by one."""
+    del event
+
+
+def _first(group: BaseExceptionGroup[CkptdError]) -> str:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error.message
+    return ""

@@ -1,0 +1,273 @@
+"""The verdict on what was read of a locked file: what it is, and if it is damaged, what happened and who uses it.
+
+Looks closely only at what is damaged. Whether bytes are wrong is `core.audit`'s decision, what happened
+`core.diagnose`'s; this gathers what they need, and says it in the words of outcomes, records and history.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ckptd.core.ages import Ages
+from ckptd.core.audit import EXIT_STATUS, damaged_pieces, piece_count, state_of
+from ckptd.core.diagnose import Cause, Diagnosis, corrections, diagnose
+from ckptd.core.models import Case, Damage, LockEntry, Outcome, Problem, Usage
+from ckptd.core.urls import file_name
+from ckptd.store import inventory, scrub
+from ckptd.store.digests import pieces_field
+from ckptd.store.examine import examine
+from ckptd.store.history import Visit
+from ckptd.store.holders import holders
+from ckptd.store.places import Places
+from ckptd.store.publish import FILE_MODE, stamp
+from ckptd.store.records import FileRecord, load_sums, read_only
+
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+NOT_OURS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # a link, a folder, a device where the file should be
+Look = Callable[[], tuple[Diagnosis, Usage]]
+
+
+@dataclass(slots=True)
+class Reading:
+    """One locked file while it is read.
+
+    `table` is what its pieces must be, None where only the SHA-256 can tell; `wanted` the pieces to read, in order.
+    """
+
+    entry: LockEntry
+    path: Path
+    found: os.stat_result
+    table: tuple[bytes, ...] | None
+    wanted: tuple[int, ...]
+    ages: Ages  # as recorded, and as far as they still speak of this file
+    begun: float  # monotonic seconds
+    at: float  # POSIX seconds
+    pieces: dict[int, bytes | None] = field(default_factory=dict)
+    whole: scrub.Whole | None = None
+    left: int = 0
+    count: int = 0  # bytes read
+    error: OSError | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def marked(self) -> Ages:
+        """When each piece was last found good, with what has been read by now."""
+        ages = self.ages
+        if self.table is None:  # read as a whole, and not good
+            return ages.unmark(0, piece_count(self.entry.size), self.at)
+        for index, digest in sorted(self.pieces.items()):
+            right = digest == self.table[index]
+            ages = ages.mark(index, index + 1, self.at) if right else ages.unmark(index, index + 1, self.at)
+        return ages
+
+    def right(self, index: int, digest: bytes | None) -> bool:
+        """Whether a piece is what it must be; the only piece of a file is told by the lock itself."""
+        if digest is None or self.table is None:
+            return False
+        if self.table == (b"",) and pieces_field(digest) == self.entry.pieces:
+            self.table = (digest,)
+        return digest == self.table[index]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one reading came to: for whoever asked, for the records, and for the history."""
+
+    outcome: Outcome
+    record: FileRecord | None = None
+    visit: Visit | None = None
+
+
+@dataclass(slots=True)
+class Files:
+    """Where the locked files are and what is known of them."""
+
+    places: Places
+    records: Mapping[str, FileRecord]
+
+    def path(self, entry: LockEntry) -> Path:
+        """Where the file of `entry` lies."""
+        return self.places.folder(entry.name) / file_name(entry.url)
+
+    def record(self, entry: LockEntry) -> FileRecord | None:
+        """What is known of the file, if that is still about the locked bytes."""
+        record = self.records.get(inventory.key(self.path(entry), self.places.store))
+        return record if record is not None and record.sha256 == entry.sha256 else None
+
+
+class Judge:
+    """Judges readings. `thread` runs blocking work; `action` is what the history calls it."""
+
+    def __init__(self, files: Files, action: str, thread: Callable[[Look], Awaitable[tuple[Diagnosis, Usage]]]) -> None:
+        self._files = files
+        self._action = action
+        self._thread = thread
+
+    async def judge(self, reading: Reading) -> Judged:
+        """The verdict on what was read, and if it is damaged, what happened to it."""
+        entry = reading.entry
+        if reading.error is not None:
+            return await self.unread(entry, reading.error)
+        damage = _damage(reading)
+        state = "corrupt" if damage is None else state_of(damage)
+        if state == "intact":
+            return self._noted(reading, _outcome(reading, state, damage, None))
+        bad = [index for index, digest in sorted(reading.pieces.items()) if not reading.right(index, digest)]
+        unreadable = [index for index in bad if reading.pieces[index] is None]
+        if damage is None:
+            bad = list(range(piece_count(entry.size)))  # nothing tells which
+        diagnosis, case = await self._case(entry, bad, unreadable, reading)
+        located = diagnosis.damage if damage is not None or self._sums(entry) is not None else None
+        return self._noted(reading, _outcome(reading, state, located, case))
+
+    async def unread(self, entry: LockEntry, error: OSError) -> Judged:
+        """The verdict on a file that could not be read at all."""
+        code = error.errno if error.errno is not None else errno.EIO
+        case = None
+        if code in GONE:
+            state, kind, message = "missing", "storage", "it is not there"
+        elif code in NOT_OURS:
+            state, kind, message = "corrupt", "integrity", "something that is no plain file is in its place"
+            _, case = await self._case(entry, (), (), None)
+        else:
+            state, kind, message = "unreadable", "storage", f"it cannot be read: {os.strerror(code)}"
+        hint = (
+            "check its modes and the disk" if state == "unreadable" else f"`ckptd sync {entry.name}` fetches it again"
+        )
+        outcome = Outcome(
+            name=entry.name,
+            state=state,
+            size=entry.size,
+            sha256=entry.sha256,
+            trust=entry.trust,
+            path=str(self._files.path(entry)),
+            error=Problem(kind, case.summary if case is not None else message, hint),
+            exit_status=EXIT_STATUS[state],
+            case=case,
+        )
+        now, known = time.time(), self._files.record(entry)
+        ages = (Ages.from_json(known.ages) if known is not None else Ages()).unmark(0, piece_count(entry.size), now)
+        visit = Visit(
+            now,
+            entry.name,
+            self._action,
+            entry.sha256,
+            "",
+            0,
+            0.0,
+            state,
+            outcome.error.message if outcome.error is not None else "",
+        )
+        return Judged(outcome, self._recorded(entry, None, state, ages, now), visit)
+
+    async def _case(
+        self, entry: LockEntry, bad: Sequence[int], unreadable: Sequence[int], reading: Reading | None
+    ) -> tuple[Diagnosis, Case]:
+        record, path = self._files.record(entry), self._files.path(entry)
+        good = record.verified_at if record is not None and record.verified_at else None
+
+        def look() -> tuple[Diagnosis, Usage]:
+            facts = examine(
+                path,
+                expected_size=entry.size,
+                bad=bad,
+                unreadable=unreadable,
+                sums=self._sums(entry),
+                right=None if reading is None else reading.right,
+                located=reading is None or reading.table is not None,
+                recorded=record.stamp if record is not None else None,
+                good_at=good,
+                mode=FILE_MODE if record is not None else None,
+            )
+            return diagnose(facts), holders(path)
+
+        diagnosis, usage = await self._thread(look)
+        flips = corrections(diagnosis) if diagnosis.cause is Cause.FLIPPED_BIT else ()
+        turned = tuple((each.offset, each.mask) for each in flips)
+        return diagnosis, Case(str(diagnosis.cause), diagnosis.summary, good, usage, turned)
+
+    def _sums(self, entry: LockEntry) -> bytes | None:
+        connection = read_only(self._files.places.database)
+        if connection is None:
+            return None
+        with closing(connection):
+            return load_sums(connection, entry.sha256)
+
+    def _noted(self, reading: Reading, outcome: Outcome) -> Judged:
+        entry, now, ages = reading.entry, time.time(), reading.marked
+        mark = stamp(reading.found) if outcome.state == "intact" else None
+        record = self._recorded(entry, mark, outcome.state, ages, now)
+        digest = "blake3" if reading.whole is None else "sha256"
+        seconds = time.monotonic() - reading.begun
+        detail = outcome.case.summary if outcome.case is not None else "; ".join(outcome.notes)
+        visit = Visit(
+            now, entry.name, self._action, entry.sha256, digest, reading.count, seconds, outcome.state, detail
+        )
+        return Judged(outcome, record, visit)
+
+    def _recorded(self, entry: LockEntry, mark: str | None, verdict: str, ages: Ages, now: float) -> FileRecord:
+        """What the state is to know. `mark`: what the file is like, if it is good.
+
+        While it is not, what it was like when it was last good stays: that tells who did it.
+        """
+        known = self._files.record(entry)
+        oldest = ages.oldest(piece_count(entry.size), now) if entry.size else now
+        return FileRecord(
+            path=inventory.key(self._files.path(entry), self._files.places.store),
+            name=entry.name,
+            sha256=entry.sha256,
+            size=entry.size,
+            stamp=mark or (known.stamp if known is not None else ""),
+            trust=entry.trust,
+            witnesses=entry.witnesses,
+            pieces=entry.pieces or "",
+            verified_at=oldest if oldest is not None else known.verified_at if known is not None else 0.0,
+            verdict=verdict,
+            ages=ages.to_json(),
+        )
+
+    def so_far(self, reading: Reading) -> FileRecord | None:
+        """How far an untouched file has been read, to be remembered in case we are stopped; None: nothing new."""
+        record = self._files.record(reading.entry)
+        if record is None or reading.ages == Ages() or not reading.pieces:
+            return None
+        return replace(record, ages=reading.marked.to_json())
+
+
+def _damage(reading: Reading) -> tuple[Damage, ...] | None:
+    """Which stretches are wrong; None when some are and nothing tells which."""
+    entry, found, whole = reading.entry, reading.found.st_size, reading.whole
+    if whole is not None and whole.sha256 == entry.sha256 and whole.size == entry.size:
+        return ()
+    if reading.table is not None:
+        return damaged_pieces(reading.table, reading.pieces, entry.size, found)
+    return None
+
+
+def _outcome(reading: Reading, state: str, damage: tuple[Damage, ...] | None, case: Case | None) -> Outcome:
+    entry, problem = reading.entry, None
+    if state == "corrupt":
+        actual = f" Its sha256 is {reading.whole.sha256}, it should be {entry.sha256}." if reading.whole else ""
+        summary = case.summary if case is not None else "Its bytes are not those that are locked."
+        problem = Problem("integrity", f"{summary}{actual}", f"`ckptd verify --repair {entry.name}` mends it")
+    elif state == "unreadable":
+        problem = Problem("storage", "the disk cannot read all of it", "look at the kernel log (dmesg)")
+    return Outcome(
+        name=entry.name,
+        state=state,
+        size=entry.size,
+        sha256=entry.sha256,
+        trust=entry.trust,
+        path=str(reading.path),
+        error=problem,
+        exit_status=EXIT_STATUS[state],
+        damage=damage,
+        notes=tuple(reading.notes),
+        case=case,
+    )

@@ -1,0 +1,78 @@
+"""Asking the daemon that owns a store to do what was asked of us.
+
+Events come back as they happen and are shown as our own would be. Knows nothing of checkpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ckptd.core import events, wire
+from ckptd.core.models import Outcome
+from ckptd.errors import StorageError
+from ckptd.service import sockets
+from ckptd.service.workplace import Workplace
+
+Answer = events.Event | wire.Standing | wire.Result
+AWAY = "the daemon went away in the middle of its answer"
+
+
+def socket_of(workplace: Workplace) -> Path:
+    """Where the daemon of this store would be."""
+    return sockets.path_of(workplace.manifest, workplace.places, workplace.path)
+
+
+async def answers(path: Path, request: wire.Request) -> AsyncIterator[Answer] | None:
+    """What the daemon says to `request`, line by line; None when there is no daemon. Raises CkptdError."""
+    connection = await sockets.connect(path)
+    return None if connection is None else _answers(*connection, request)
+
+
+async def _answers(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: wire.Request
+) -> AsyncIterator[Answer]:
+    try:
+        try:
+            writer.write(wire.render_request(request))
+            await writer.drain()
+            while line := await reader.readline():
+                yield wire.parse_answer(line)
+        except (ConnectionError, ValueError):
+            raise StorageError(AWAY, hint="run the command again") from None
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def ask(
+    workplace: Workplace, command: str, names: tuple[str, ...], options: Mapping[str, object], emit: events.Emit
+) -> list[Outcome] | None:
+    """The outcomes of `command` from the daemon, which tells its progress; None when there is no daemon.
+
+    Raises the CkptdError that the daemon answers with, and StorageError when it goes away.
+    """
+    said = await answers(socket_of(workplace), wire.Request(command, names, options))
+    if said is None:
+        return None
+    async for answer in said:
+        if isinstance(answer, wire.Result):
+            outcomes = answer.content.get("outcomes")
+            return [wire.outcome_of(each) for each in outcomes] if isinstance(outcomes, list) else []
+        if not isinstance(answer, wire.Standing):
+            emit(answer)
+    raise StorageError(AWAY, hint="run the command again")
+
+
+async def document(workplace: Workplace) -> Mapping[str, object] | None:
+    """How everything stands, by the daemon; None when there is none. Raises CkptdError."""
+    said = await answers(socket_of(workplace), wire.Request("status"))
+    if said is None:
+        return None
+    async for answer in said:
+        if isinstance(answer, wire.Result):
+            return answer.content
+    return None

@@ -1,0 +1,215 @@
+"""Mending what `verify` found damaged: only the damaged ranges are fetched, and nothing goes before it is replaced.
+
+A pass over the store (`service.fetch`) with other orders: which bytes of a file are good is known already, the damaged
+ones are kept as evidence, and where nobody serves the locked bytes any more the policy says what becomes of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from ckptd.core import events, quarantine
+from ckptd.core.models import Checkpoint, LockEntry, OnDamage, Outcome, Problem, Trust, Usage
+from ckptd.core.plan import Conflict, Fetch, Mend
+from ckptd.core.quarantine import Report, Stretch
+from ckptd.core.remedy import MENDABLE, remedy
+from ckptd.core.urls import file_name
+from ckptd.errors import BusyError, CkptdError, DriftError, IntegrityError
+from ckptd.service.fetch import Pass
+from ckptd.service.sync import Task
+from ckptd.service.tenancy import Tenancy
+from ckptd.service.workplace import Workplace
+from ckptd.store import history
+from ckptd.store import quarantine as folder
+from ckptd.store.records import read_only
+
+ROWS = 20  # of the history that go into a report
+
+
+class Repair:
+    """Mends the damaged among `outcomes` of an audit of `workplace`."""
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        emit: events.Emit,
+        outcomes: Sequence[Outcome],
+        *,
+        tenancy: Tenancy | None = None,
+    ) -> None:
+        self._workplace = workplace
+        self._places = workplace.places
+        self._settings = workplace.manifest.verify
+        self._emit = emit
+        self._tenancy = tenancy
+        self._found = {outcome.name: outcome for outcome in outcomes}
+        self._evidence: dict[str, Path] = {}
+        self._held: set[str] = set()
+
+    async def run(self, *, hold: bool = False) -> list[Outcome]:
+        """The outcomes anew, after mending what could be; with `hold` after taking away what is damaged.
+
+        Raises ConfigError, StorageError.
+        """
+        if hold:
+            return [await self._take_away(outcome) for outcome in self._found.values()]
+        damaged = {name for name, outcome in self._found.items() if outcome.state in MENDABLE}
+        known = {checkpoint.name: checkpoint for checkpoint in self._workplace.manifest.checkpoints}
+        wanted = [
+            known.get(name) or _forgotten(entry)
+            for name in sorted(damaged)
+            if (entry := self._workplace.lock.entries.get(name)) is not None
+        ]
+        if not wanted:
+            return list(self._found.values())
+        place = replace(self._workplace, selected=tuple(wanted))
+        try:
+            tasks = [Task.of(place, checkpoint) for checkpoint in wanted]
+            done = await Pass(place, self._emit, locked=False, update=False, remedy=self, tenancy=self._tenancy).run(
+                tasks
+            )
+        except BusyError as error:
+            return [self._not_mended(outcome, error) for outcome in self._found.values()]
+        mended = {outcome.name: self._after(outcome) for outcome in done}
+        await asyncio.to_thread(self._tidy)
+        return [mended.get(name, outcome) for name, outcome in self._found.items()]
+
+    async def _take_away(self, found: Outcome) -> Outcome:
+        """Damaged bytes lose their name at once: nobody is to read them, whatever can be had instead."""
+        entry = self._workplace.lock.entries.get(found.name)
+        if found.state not in {"corrupt", "unreadable"} or entry is None:
+            return found
+        final = self._places.folder(entry.name) / file_name(entry.url)
+        try:
+            report = self._report(entry, final, found, quarantine.Action.HELD)
+            moved = await asyncio.to_thread(folder.move_in, self._places, report, final)
+        except CkptdError as error:
+            return self._not_mended(found, error)
+        case = None if found.case is None else replace(found.case, quarantine=str(moved))
+        held = DriftError(f"it was moved to {moved}, so that nobody reads it ([verify] on_damage)")
+        return self._not_mended(replace(found, case=case), held)
+
+    def _after(self, done: Outcome) -> Outcome:
+        """What is told of a checkpoint in the end: what was found, and what came of mending it."""
+        found = self._found[done.name]
+        case, evidence = found.case, self._evidence.get(done.name)
+        if case is not None and evidence is not None:
+            case = replace(case, quarantine=str(evidence))
+        found = replace(found, case=case, bytes_fetched=done.bytes_fetched, bytes_reused=done.bytes_reused)
+        if done.error is not None and evidence is not None and done.name not in self._held:
+            with suppress(CkptdError):  # it could not be published after all
+                folder.amend(self._places, evidence.name, quarantine.Action.KEPT)
+        if done.error is None:
+            return replace(found, state="repaired", error=None, exit_status=0, trust=done.trust)
+        return self._not_mended(found, done.error)
+
+    def _not_mended(self, found: Outcome, why: CkptdError | Problem) -> Outcome:
+        if found.error is None or found.state not in MENDABLE:
+            return found
+        message = f"{found.error.message} Not mended: {why.message}"
+        hint = why.hint if why.hint or isinstance(why, CkptdError) else found.error.hint
+        return replace(found, error=Problem(found.error.kind, message, hint))
+
+    def _tidy(self) -> None:
+        with suppress(CkptdError):
+            cap, age = self._settings.quarantine_size, self._settings.quarantine_age
+            folder.enforce(self._places, cap=cap, max_age=age, now=time.time())
+
+    # --- what a pass asks ----------------------------------------------------------------------------------------
+
+    def action(self, task: Task) -> Mend | Fetch | None:
+        """What is to be done about this checkpoint; None when the lock or the manifest says otherwise by now."""
+        found = self._found.get(task.checkpoint.name)
+        same = task.entry is not None and found is not None and task.entry.sha256 == found.sha256
+        if found is None or not same or isinstance(task.action, Conflict):
+            return None
+        try:
+            plain = stat.S_ISREG(os.lstat(self._places.final(task.checkpoint)).st_mode)
+        except OSError:
+            plain = False
+        return remedy(found, plain=plain)
+
+    async def secure(self, task: Task) -> None:
+        """Keep the damaged bytes, before proven ones take their place; what is no plain file is moved away."""
+        final, found = self._places.final(task.checkpoint), self._found[task.checkpoint.name]
+        if found.state == "missing" or task.entry is None:
+            return
+        entry = task.entry
+
+        def keep() -> Path:
+            report = self._report(entry, final, found, quarantine.Action.REPAIRED)
+            if not stat.S_ISREG(os.lstat(final).st_mode):
+                return folder.move_in(self._places, report, final)
+            stretches = [(each.offset, each.length) for each in found.damage or ()]
+            if found.damage is None:
+                stretches = [(0, final.lstat().st_size)]
+            if not quarantine.admit(sum(length for _, length in stretches), self._settings.quarantine_size):
+                stretches = []
+            return folder.keep(self._places, report, final, stretches)
+
+        self._evidence[entry.name] = await asyncio.to_thread(keep)
+
+    async def hold(self, task: Task, error: DriftError) -> CkptdError:
+        """Nobody serves the locked bytes any more: unless the policy is to keep it, the file loses its name."""
+        final, found, entry = self._places.final(task.checkpoint), self._found[task.checkpoint.name], task.entry
+        hint = f"restore it from a backup, or `ckptd update {task.checkpoint.name}` accepts what is served now"
+        if entry is None or found.state == "missing":
+            return DriftError(error.message, hint=hint)
+        if self._settings.on_damage is OnDamage.KEEP:
+            return IntegrityError(f"{error.message}; it was left where it is ([verify] on_damage)", hint=hint)
+
+        def move() -> Path:
+            return folder.move_in(self._places, self._report(entry, final, found, quarantine.Action.HELD), final)
+
+        try:
+            self._evidence[entry.name] = await asyncio.to_thread(move)
+        except CkptdError as failed:
+            return IntegrityError(f"{error.message}; it could not be moved away: {failed.message}", hint=failed.hint)
+        self._held.add(entry.name)
+        moved = self._evidence[entry.name]
+        return IntegrityError(f"{error.message}; it was moved to {moved}, so that nobody reads it", hint=hint)
+
+    def _report(self, entry: LockEntry, final: Path, found: Outcome, action: quarantine.Action) -> Report:
+        case = found.case
+        try:
+            size = os.lstat(final).st_size
+        except OSError:
+            size = None
+        return Report(
+            name=entry.name,
+            file=str(final.relative_to(self._places.store)),
+            expected_size=entry.size,
+            expected_sha256=entry.sha256,
+            expected_pieces=entry.pieces,
+            actual_size=size,
+            actual_sha256=None,
+            damage=tuple(Stretch(each.offset, each.length, each.verdict, each.detail) for each in found.damage or ()),
+            cause=case.cause if case is not None else found.state,
+            summary=case.summary if case is not None else "",
+            found_at=time.time(),
+            last_good=case.last_good if case is not None else None,
+            action=action,
+            history=self._history(entry.name),
+            usage=case.usage if case is not None else Usage(),
+        )
+
+    def _history(self, name: str) -> tuple[dict[str, object], ...]:
+        connection = read_only(self._places.database)
+        if connection is None:
+            return ()
+        with closing(connection):
+            rows = list(history.rows(connection, name))[-ROWS:]
+        return tuple({"id": row.id, **asdict(row.visit), "chain": row.chain} for row in rows)
+
+
+def _forgotten(entry: LockEntry) -> Checkpoint:
+    """A checkpoint that the lock has and the manifest no longer names, so far as it can be told from the lock."""
+    pin = entry.sha256 if entry.trust is Trust.PINNED else None
+    return Checkpoint(entry.name, entry.url, file_name(entry.url), sha256=pin)

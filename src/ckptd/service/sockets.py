@@ -1,0 +1,108 @@
+"""The daemon's Unix socket: where it is, how it is made and reached, and who is at the other end.
+
+Paths longer than a socket address (108 bytes) are reached through their folder's descriptor. A socket that a dead
+daemon left behind is removed by the next one, which owns the store and so knows that nobody else does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ckptd.core.models import Manifest
+from ckptd.core.permit import Peer
+from ckptd.errors import StorageError
+from ckptd.store.places import Places, storage_error
+
+NAME = "daemon.sock"
+CONNECT_SECONDS = 5.0  # for a daemon on this machine to take a connection
+_PEERGROUPS = 59  # SO_PEERGROUPS of Linux 4.13
+_LONGEST = 100  # bytes of a path that fit into sockaddr_un on every system
+_CREDENTIALS = struct.Struct("3i")
+
+
+def path_of(manifest: Manifest, places: Places, manifest_path: Path) -> Path:
+    """Where the daemon of this store listens."""
+    if manifest.daemon.socket is not None:
+        return Path(os.path.normpath(manifest_path.absolute().parent / manifest.daemon.socket))
+    return places.state / NAME
+
+
+@contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """`path` as an address that fits."""
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
+
+
+def listen(path: Path, group: int | None) -> socket.socket:
+    """A listening socket at `path`, for the owner and, if there is one, the group. The store must be ours.
+
+    Raises StorageError. Blocks for a moment.
+    """
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)  # nobody else gets in before the mode is what it should be
+        try:
+            with _address(path) as address:
+                server.bind(address)
+        finally:
+            os.umask(before)
+        if group is not None:
+            os.chown(path, -1, group, follow_symlinks=False)
+            path.chmod(0o660)
+        server.listen(64)
+    except OSError as error:
+        server.close()
+        if error.errno == errno.ENOENT:
+            raise StorageError(
+                f"cannot listen on {path}: its folder is not there",
+                hint="make the folder, or set [daemon] socket (under systemd: RuntimeDirectory=)",
+            ) from None
+        raise storage_error(error, f"cannot listen on {path}") from error
+    return server
+
+
+async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """A connection to the daemon, or None when there is none: no socket, or nobody behind it.
+
+    Raises StorageError when there is one and it may not be used.
+    """
+    from ckptd.core.wire import LONGEST_ANSWER  # noqa: PLC0415  # most callers stop before
+
+    try:
+        with _address(path) as address:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.open_unix_connection(address, limit=LONGEST_ANSWER)
+    except PermissionError:
+        raise StorageError(
+            f"the daemon at {path} is not for you", hint="ask to be added to the store's group ([store] group)"
+        ) from None
+    except TimeoutError:
+        raise StorageError(f"the daemon at {path} does not answer", hint="look at its log, or restart it") from None
+    except OSError:
+        return None
+
+
+def peer(connection: socket.socket) -> Peer:
+    """Who is at the other end, by the kernel's word (unix(7))."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(raw)
+    try:
+        groups = connection.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, 65536 * 4)
+    except OSError:
+        groups = b""
+    return Peer(uid, frozenset({gid, *(each for (each,) in struct.iter_unpack("I", groups))}), pid)
