@@ -130,6 +130,7 @@ class Zipped:
     deflate: bool = True
     flags: int = 0
     attributes: int = 0o100644 << 16
+    tail: bytes = b""  # behind the compressed content, counted as a part of it
     descriptor: bytes | None = None  # behind the content, in place of a right one
     central: dict[str, int | bytes] = field(default_factory=dict)
     local: dict[str, int | bytes] = field(default_factory=dict)
@@ -138,7 +139,7 @@ class Zipped:
         if not self.deflate:
             return self.data
         squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
-        return squeeze.compress(self.data) + squeeze.flush()
+        return squeeze.compress(self.data) + squeeze.flush() + self.tail
 
     def values(self, changes: dict[str, int | bytes]) -> dict[str, int | bytes]:
         base: dict[str, int | bytes] = {
@@ -462,6 +463,11 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
         "more than the 10 bytes",
     ),
     "zip-size-lie-upwards": (zip_of(Zipped(b"a", central={"size": 99}, local={"size": 99})), "unpacks to 7 bytes"),
+    "zip-behind-content": (zip_of(Zipped(b"a", tail=b"hidden")), "something behind its compressed bytes"),
+    "zip-content-cut": (
+        zip_of(Zipped(b"a", b"x" * 99, central={"packed": 3}, local={"packed": 3})),
+        "compressed bytes have no end",
+    ),
     "zip-garbage": (ZIPPED + b"garbage", "no end record"),
     "zip-cut": (ZIPPED[:-1], "no end record"),
     "zip-prefixed": (b"PK\3\4" + ZIPPED, "right before its end record"),
@@ -507,6 +513,7 @@ UNUSUAL: dict[str, tuple[bytes, dict[str, bytes | str | None]]] = {
         {"a": None, "a/x": b"content", "b": None, "b/y": b"content"},
     ),
     "tar-hard-link-to-itself": (file(b"x") + hard_link(b"x", b"x") + END, {"x": b"content"}),
+    "tar-symlink-hard-linked-to-itself": (symlink(b"l", b"x") + hard_link(b"l", b"l") + END, {"l": "x"}),
     "tar-symlinks-inside": (
         symlink(b"latest", b"v/2/../1") + file(b"v/1/w") + symlink(b"v/2", b"../v/1") + symlink(b"up", b"./v/.") + END,
         {"latest": "v/2/../1", "v": None, "v/1": None, "v/1/w": b"content", "v/2": "../v/1", "up": "./v/."},

@@ -26,8 +26,9 @@ from ckptd.core.models import PIECE, Trust
 from ckptd.core.proof import Proven
 from ckptd.errors import StorageError
 from ckptd.store import lockfile
+from ckptd.store.atomic import write_atomically
 from ckptd.store.places import Places, prepare
-from ckptd.store.publish import Verified, publish, settle, stamp, write_atomically
+from ckptd.store.publish import Verified, publish, settle, stamp
 
 BODY = b"verified bytes" * 1000
 

@@ -17,7 +17,7 @@ import tarfile
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,10 +46,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptd.core import members as members_module
+from ckptd.core.members import Entry, Type
 from ckptd.core.models import UnpackSettings
 from ckptd.core.tree import Kind, Tree, compare
 from ckptd.errors import IntegrityError, PolicyError, StorageError
 from ckptd.store import staging as staging_module
+from ckptd.store import untar
 from ckptd.store.staging import discard
 from ckptd.store.trees import scan
 from ckptd.store.unpack import unpack
@@ -231,6 +233,25 @@ def test_limits(site: Site, data: bytes, limits: UnpackSettings, key: str) -> No
     with pytest.raises(PolicyError) as raised:
         site.unpack(data, limits)
     assert f"raise {key} under [unpack]" in raised.value.hint
+
+
+def test_hard_links_count_each_time(site: Site) -> None:
+    linked = file(b"a") + hard_link(b"b", b"a") + hard_link(b"c", b"a") + END
+    with pytest.raises(PolicyError, match="would bring it to 21 bytes"):
+        site.unpack(linked, UnpackSettings(max_size=20))
+
+
+def test_no_member_gets_more_than_was_judged(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its reader thinks."""
+
+    def lying(*_: object) -> Iterator[Entry | memoryview]:
+        yield Entry(b"a", Type.FILE, 3)
+        yield memoryview(b"four")
+
+    monkeypatch.setattr(untar, "members", lying)
+    with pytest.raises(IntegrityError, match='more content than the headers claim of "a"'):
+        site.unpack(WHOLE)
+    assert not site.staging.exists()
 
 
 def test_limits_that_are_just_enough(site: Site) -> None:

@@ -19,8 +19,8 @@ def daemon(options: Options) -> int:
     `verify`, `update` and `status` ask it; `ckptd watch` shows what it does.
     """
     from ckptd.cli.running import run  # noqa: PLC0415
-    from ckptd.service.daemon import Daemon  # noqa: PLC0415
     from ckptd.front.logs import logging  # noqa: PLC0415
+    from ckptd.service.daemon import Daemon  # noqa: PLC0415
 
     try:
         run(Daemon(options.workplace(()), (logging(quiet=options.quiet, verbose=options.verbose),)).run())

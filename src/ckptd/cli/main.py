@@ -13,28 +13,36 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ckptd import __version__
 from ckptd.cli import output, show
 from ckptd.cli.asking import by_daemon, standing_of_daemon
-from ckptd.cli.daemon import daemon
-from ckptd.cli.drift import drift
-from ckptd.cli.drill import drill
-from ckptd.cli.export import export
-from ckptd.cli.history import history
-from ckptd.cli.importing import add, import_
+from ckptd.cli.lazy import Commands
 from ckptd.cli.options import EPILOG, Options, age, common, complete_names, names_argument
-from ckptd.cli.use import use
 from ckptd.core.models import Outcome
 from ckptd.core.urls import redact_text
 from ckptd.errors import CkptdError, ConfigError, Stopped, StorageError, worst
-from ckptd.service.sync import Task
 from ckptd.service.workplace import Workplace
 
+if TYPE_CHECKING:
+    from ckptd.service.sync import Task
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+ELSEWHERE = {
+    "add": "ckptd.cli.importing:add",
+    "daemon": "ckptd.cli.daemon:daemon",
+    "drift": "ckptd.cli.drift:drift",
+    "drill": "ckptd.cli.drill:drill",
+    "export": "ckptd.cli.export:export",
+    "history": "ckptd.cli.history:history",
+    "import": "ckptd.cli.importing:import_",
+    "use": "ckptd.cli.use:use",
+}
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(__version__, prog_name="ckptd", message="%(prog)s %(version)s")
 @common
 def cli() -> None:
@@ -298,24 +306,45 @@ def status(options: Options, names: tuple[str, ...]) -> int:
 @cli.command(epilog=EPILOG)
 @click.argument("name", shell_complete=complete_names)
 @click.option("--file", "archive", is_flag=True, help="The archive's path, even when it is unpacked.")
+@click.option("--kind", metavar="KIND", help="Of which kind: tensorflow, saved-model, hugging-face, pytorch, ...")
+@click.option("--all", "every", is_flag=True, help="Every path that a config could want, with its kind.")
 @common
 @click.pass_obj
-def path(options: Options, name: str, archive: bool) -> int:  # noqa: FBT001
-    """Print the path of a checkpoint, for configs and scripts. Exit 1 when it is not there."""
-    from ckptd.service import status as service  # noqa: PLC0415
+def path(options: Options, name: str, *, archive: bool, kind: str | None, every: bool) -> int:
+    """Print the path that a config wants: a prefix, a folder, a file. Exit 1 when it is not there.
 
-    del archive  # without unpacked trees the archive is the path
+    \b
+    ckptd path resnet50                of an unpacked TensorFlow checkpoint: the prefix
+    ckptd path --file resnet50         the archive
+    ckptd path --all resnet50          everything in it that a config could want
+    """
+    from ckptd.core.kinds import Kind  # noqa: PLC0415
+    from ckptd.service import locate  # noqa: PLC0415
+
+    if kind is not None and kind not in list(Kind):
+        raise ConfigError(f"there is no kind {kind!r}; known: {', '.join(Kind)}")
     workplace = options.workplace((name,))
     if len(workplace.selected) != 1:
         raise ConfigError(f"{name} means {len(workplace.selected)} checkpoints; name one")
-    found = service.usable_path(workplace, workplace.selected[0])
-    if options.json:
-        entry = workplace.lock.entries[workplace.selected[0].name]
-        outcome = Outcome(entry.name, "present", entry.size, entry.sha256, entry.trust, found)
-        output.say([output.json_object("path", 0, [outcome])])
+    checkpoint, wanted = workplace.selected[0], None if kind is None else Kind(kind)
+    found: tuple[str, ...]
+    more: dict[str, Any] = {}
+    if archive:
+        found = (str(locate.archive_path(workplace, checkpoint)),)
+    elif every:
+        every_one = locate.located(workplace, checkpoint, wanted)
+        found = tuple(f"{each.path}\t{each.kind}" for each in every_one)
+        more["paths"] = [{"path": each.path, "kind": each.kind} for each in every_one]
     else:
-        output.say([found])
-    return 0
+        found = (locate.usable_path(workplace, checkpoint, wanted),)
+    if options.json:
+        entry = workplace.lock.entries[checkpoint.name]
+        first = found[0].split("\t")[0] if found else None
+        outcome = Outcome(entry.name, "present", entry.size, entry.sha256, entry.trust, first)
+        output.say([output.json_object("path", 0 if found else 1, [outcome], **more)])
+    else:
+        output.say(found)
+    return 0 if found else 1
 
 
 @cli.command(epilog=EPILOG)
@@ -330,16 +359,7 @@ def demo(options: Options, keep: bool) -> int:  # noqa: FBT001
     return show_all(keep=keep)
 
 
-cli.add_command(use)
-cli.add_command(drift)
-cli.add_command(history)
-cli.add_command(export)
-cli.add_command(import_)
-cli.add_command(add)
-
-
-cli.add_command(daemon)
-cli.add_command(drill)
+cli.elsewhere = ELSEWHERE
 
 
 def _finish(options: Options, command: str, outcomes: list[Outcome], begun: float) -> int:
@@ -362,7 +382,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _main(arguments: list[str]) -> int:
     options = Options()
-    command = next((word for word in arguments if word in cli.commands), "")
+    command = next((word for word in arguments if word in {*cli.commands, *ELSEWHERE}), "")
     try:
         result = cli.main(arguments, prog_name="ckptd", standalone_mode=False, obj=options)
         return result if isinstance(result, int) else 0

@@ -8,9 +8,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ckptd.core.events import Emit
-from ckptd.ui.plain import PlainLines
+if TYPE_CHECKING:
+    from ckptd.core.events import Emit
 
 
 @contextmanager
@@ -26,6 +27,8 @@ def watching(verb: str, *, quiet: bool, verbose: bool, plain: bool) -> Iterator[
             with Dashboard(console, verb, time.monotonic) as dashboard:
                 yield dashboard
             return
+    from ckptd.ui.plain import PlainLines  # noqa: PLC0415
+
     yield PlainLines(sys.stderr, verb, time.monotonic, verbose=verbose, quiet=quiet)
 
 

@@ -55,7 +55,7 @@ def use(
     """
     from ckptd.core.configs import Format, Wanted  # noqa: PLC0415
     from ckptd.service import use as service  # noqa: PLC0415
-    from ckptd.service.status import usable_path  # noqa: PLC0415
+    from ckptd.service.locate import usable_path  # noqa: PLC0415
 
     workplace = options.workplace((name,))
     if len(workplace.selected) != 1:

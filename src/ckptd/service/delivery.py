@@ -30,6 +30,8 @@ from ckptd.store.records import FileRecord, PartialRecord, save_origin
 from ckptd.transfer.download import Download, Landed, Want
 from ckptd.transfer.swarm import Shared
 
+QUICK = 2  # downloads of small ones that may run beside a full set of large ones
+SMALL = 64 * 1024 * 1024  # bytes
 LAST_CARE = 10.0  # seconds to save what is there when stopped
 
 
@@ -78,6 +80,7 @@ class Delivery:
         self._remedy = remedy
         self._locked = locked
         self._slots = asyncio.Semaphore(manifest.transfer.downloads)
+        self._quick = asyncio.Semaphore(QUICK)
         self._full: StorageError | None = None  # the disk refused bytes: begin no further download
 
     async def fetch(self, task: Task, *, mends: bool) -> Outcome:
@@ -217,7 +220,9 @@ class Delivery:
         raise DriftError(f"none of its sources serves the locked bytes any more: {wrong}")
 
     async def _download(self, want: Want, partial: Partial, fetched: _Counter) -> Landed:
-        async with self._slots:
+        size = partial.total if partial.total is not None else want.expected.size
+        small = size is not None and size - partial.written.size <= SMALL
+        async with self._quick if small and self._slots.locked() else self._slots:
             self._emit(events.Started(want.name, partial.total, partial.written.size))
             download = Download(want, partial, self._shared)
             try:

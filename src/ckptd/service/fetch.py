@@ -122,6 +122,7 @@ class Pass:
             finally:
                 alive.release()
 
+        tasks = sorted(tasks, key=lambda task: -task.checkpoint.priority)
         for task in tasks:
             size = task.entry.size if task.entry is not None else task.checkpoint.size
             self._emit(events.Queued(task.checkpoint.name, size, getattr(task.action, "reason", "")))

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from ckptd.core.models import Checkpoint, Outcome, Problem
 from ckptd.core.plan import CONDEMNED, Check, Conflict, Distrust, Fetch, Keep, decide
 from ckptd.core.units import format_size
-from ckptd.errors import MissingError
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.owner import holder
@@ -44,22 +43,6 @@ def standings(workplace: Workplace) -> list[Standing]:
 def owner(workplace: Workplace) -> str | None:
     """Who is working on the store right now ("host pid 123"), or None."""
     return holder(workplace.places.state)
-
-
-def usable_path(workplace: Workplace, checkpoint: Checkpoint) -> str:
-    """The path that a config should name. Raises MissingError when it is not there, or not proven."""
-    final = workplace.places.final(checkpoint)
-    entry = workplace.lock.entries.get(checkpoint.name)
-    hint = f"run `ckptd sync {checkpoint.name}`"
-    if entry is None:
-        raise MissingError(f"{checkpoint.name} is not locked: it was never fetched", hint=hint)
-    try:
-        size = final.lstat().st_size
-    except OSError:
-        raise MissingError(f"{checkpoint.name} is not there: {final} is missing", hint=hint) from None
-    if size != entry.size:
-        raise MissingError(f"{checkpoint.name} is damaged: {size} bytes instead of {entry.size}", hint=hint)
-    return str(final)
 
 
 def _partials(workplace: Workplace) -> dict[str, PartialRecord]:

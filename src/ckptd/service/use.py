@@ -15,7 +15,7 @@ from ckptd.core.configs import Edited, Wanted, difference, edit
 from ckptd.core.kinds import Kind, recognise_file
 from ckptd.core.models import Checkpoint
 from ckptd.errors import CkptdError, ConfigError
-from ckptd.service.status import usable_path
+from ckptd.service.locate import usable_path
 from ckptd.service.workplace import Workplace
 from ckptd.store import config_file
 from ckptd.store.config_file import ConfigFile

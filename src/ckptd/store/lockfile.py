@@ -7,8 +7,8 @@ from pathlib import Path
 from ckptd.core import lock as core_lock
 from ckptd.core.models import Lock
 from ckptd.errors import ConfigError
+from ckptd.store.atomic import write_atomically
 from ckptd.store.places import storage_error
-from ckptd.store.publish import write_atomically
 
 MODE = 0o644
 LARGEST = 64 * 1024 * 1024  # bytes; nothing that is larger is a lock

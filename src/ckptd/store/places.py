@@ -57,6 +57,15 @@ class Places:
         """The folder of one checkpoint."""
         return self.store / name
 
+    @property
+    def trees(self) -> Path:
+        """What is in each unpacked tree, named after the SHA-256 of its archive."""
+        return self.state / "trees"
+
+    def tree(self, name: str) -> Path:
+        """Where users find the unpacked tree of a checkpoint."""
+        return self.store / name / "tree"
+
     def final(self, checkpoint: Checkpoint) -> Path:
         """Where users find the verified file."""
         return self.store / checkpoint.name / checkpoint.file_name

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from ckptd.core.proof import Proven
 from ckptd.core.response import Validator
 from ckptd.core.urls import strip_for_lock
 from ckptd.errors import StorageError
+from ckptd.store.atomic import write_atomically
 from ckptd.store.digests import pieces_field
-from ckptd.store.places import Places, fsync_folder, make_folder, storage_error
+from ckptd.store.places import Places, make_folder, storage_error
 
 FILE_MODE = 0o444
 
@@ -124,25 +124,3 @@ def publish(verified: Verified, places: Places) -> Published:
     finally:
         os.close(fd)
     return Published(final, verified.entry)
-
-
-def write_atomically(path: Path, content: bytes, mode: int, group: int | None = None) -> None:
-    """Write a small file whole or not at all, durable when this returns. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(fd, view) :]
-            if group is not None:
-                os.fchown(fd, -1, group)
-            os.fchmod(fd, mode)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_folder(path.parent)

@@ -26,8 +26,8 @@ from ckptd.core.quarantine import Action, Entry, Kept, Report
 from ckptd.core.ranges import Extents
 from ckptd.errors import StorageError
 from ckptd.store import disk, scrub
+from ckptd.store.atomic import write_atomically
 from ckptd.store.places import Places, fsync_folder, make_folder, storage_error
-from ckptd.store.publish import write_atomically
 
 REPORT = "report.json"
 REPORT_MODE = 0o444
