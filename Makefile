@@ -43,7 +43,7 @@ bench: $(DEV) ## measure beside aria2 and curl; BENCH="--workload big14 --rounds
 
 clean: ## remove what was made here, the environment and the benchmark's files too
 	rm -rf $(VENV) build dist .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	rm -rf /dev/shm/ckptd-bench
+	rm -rf /dev/shm/ckptd-bench /var/tmp/ckptd-bench
 	find src tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
 
 $(BIN)/python:

@@ -1,4 +1,4 @@
-"""Measure `ckptd sync` beside aria2, curl and the bare hashing, in alternation, and print medians and ratios.
+"""Measure `ckptd sync` and `verify` beside aria2, curl, sha256sum and the bare hashing, in alternation: medians, ratios.
 
     python -m benchmarks.bench --workload big14 --rounds 3
 
@@ -13,17 +13,19 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import verifying
 from benchmarks.contest import CKPTD, CONTESTANTS, CORES, PROGRAMS, Work
 from benchmarks.corpus import MB, make
 from benchmarks.measure import Cost, run
 from benchmarks.origin import serve
 from benchmarks.report import as_json, table
-from benchmarks.workloads import IDLE, QUICK, WORKLOADS, Workload
+from benchmarks.verifying import Readings
+from benchmarks.workloads import IDLE, QUICK, QUICK_READINGS, READINGS, WORKLOADS, Workload
 
 # A disk's own noise is larger than the differences we look for; --dir measures a disk.
 DIRECTORY = Path("/dev/shm/ckptd-bench")  # noqa: S108 (a folder of ours; `make clean` removes it)
@@ -57,6 +59,27 @@ def contest(name: str, workload: Workload, bench: Bench) -> dict[str, list[Cost]
                 cost = run(script, work.desk / f"{who}.log", environment)
                 if not who.startswith("floor"):
                     _complete(work)
+                _say(turn, who, cost)
+                costs[who].append(cost)
+    return costs
+
+
+def reading(name: str, readings: Readings, bench: Bench) -> dict[str, list[Cost]]:
+    """Every contestant once a round, over a store that was filled once."""
+    tools = [who for who in verifying.CONTESTANTS if _installed(who, verifying.PROGRAMS)]
+    costs: dict[str, list[Cost]] = {who: [] for who in tools}
+    label = f"{name.removesuffix('-cold')}-quick" if bench.quick else name.removesuffix("-cold")
+    with _prepared(label, Workload(readings.about, readings.sizes), bench) as (work, environment):
+        run(CONTESTANTS["ckptd"](work), work.desk / "fill.log", environment)
+        run(verifying.prepare(work), work.desk / "prepare.log", environment)
+        for turn in range(bench.rounds):
+            for who in tools:
+                script = verifying.CONTESTANTS[who](work)
+                if readings.cold:
+                    verifying.cool()
+                elif not turn:
+                    run(f"cat {work.target}/store/*/*.gz > /dev/null", work.desk / "warm.log", environment)
+                cost = run(script, work.desk / "verify.log", environment)
                 _say(turn, who, cost)
                 costs[who].append(cost)
     return costs
@@ -110,9 +133,9 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def _installed(who: str) -> bool:
+def _installed(who: str, programs: Mapping[str, tuple[str, ...]] = PROGRAMS) -> bool:
     """Whether the programs that a contestant is made of are here; says so when not."""
-    missing = [name for name in PROGRAMS.get(who, ()) if shutil.which(name) is None]
+    missing = [name for name in programs.get(who, ()) if shutil.which(name) is None]
     if missing:
         print(f"{who} is left out: no {' and no '.join(missing)} here", file=sys.stderr)
     return not missing
@@ -133,7 +156,7 @@ def _say(turn: int, who: str, cost: Cost) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
-    add("--workload", action="append", choices=(*WORKLOADS, "idle"), help="may be repeated; default: all")
+    add("--workload", action="append", choices=(*WORKLOADS, *READINGS, "idle"), help="may be repeated; default: all")
     add(
         "--tool",
         action="append",
@@ -141,7 +164,7 @@ def _arguments() -> argparse.Namespace:
         help="may be repeated; default: all that are here",
     )
     add("--rounds", type=int, default=3)
-    add("--dir", type=Path, default=DIRECTORY, help="files, kept between runs (default: %(default)s)")
+    add("--dir", type=Path, help=f"files, kept between runs (default: {DIRECTORY}; for verify {verifying.DIRECTORY})")
     add("--quick", action="store_true", help="a tenth of the bytes: does it run at all")
     add("--json", type=Path, metavar="FILE", help="every single measurement")
     return parser.parse_args()
@@ -151,13 +174,21 @@ def main() -> None:
     """Run what was asked for, print a table for each workload."""
     arguments = _arguments()
     tools = tuple(who for who in arguments.tool or CONTESTANTS if _installed(who))
-    bench = Bench(arguments.dir.resolve(), arguments.rounds, arguments.quick, tools)
     results: dict[str, dict[str, list[Cost]]] = {}
-    for name in arguments.workload or (*WORKLOADS, "idle"):
-        workload = IDLE if name == "idle" else (QUICK if bench.quick else WORKLOADS)[name]
-        print(f"{name}: {workload.about}", file=sys.stderr, flush=True)
-        results[name] = idle(bench) if name == "idle" else contest(name, workload, bench)
-        title = f"{name}: {workload.about}; {bench.rounds} rounds, {CORES} cores, medians"
+    for name in arguments.workload or (*WORKLOADS, *READINGS, "idle"):
+        folder = arguments.dir or (verifying.DIRECTORY if name in READINGS else DIRECTORY)
+        bench = Bench(folder.resolve(), arguments.rounds, arguments.quick, tools)
+        if name in READINGS:
+            readings = (QUICK_READINGS if bench.quick else READINGS)[name]
+            about = readings.about
+            print(f"{name}: {about}", file=sys.stderr, flush=True)
+            results[name] = reading(name, readings, bench)
+        else:
+            workload = IDLE if name == "idle" else (QUICK if bench.quick else WORKLOADS)[name]
+            about = workload.about
+            print(f"{name}: {about}", file=sys.stderr, flush=True)
+            results[name] = idle(bench) if name == "idle" else contest(name, workload, bench)
+        title = f"{name}: {about}; {bench.rounds} rounds, {CORES} cores, medians"
         print(table(title, results[name]), flush=True)
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

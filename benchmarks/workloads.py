@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.corpus import MB, spread
+from benchmarks.verifying import Readings
 
 KB = 1000
 
@@ -46,6 +47,16 @@ QUICK = {
     "limited": _fourteen(70, LIMITED, "limited"),
     "tls": _fourteen(140, ", over TLS", "tls"),
     "small": _small(1000),
+}
+READINGS = {
+    "verify": Readings("14 files, 2800 MB, page cache warm", spread(2800)),
+    "verify-cold": Readings("14 files, 2800 MB, page cache cold", spread(2800), cold=True),
+    "verify-one": Readings("one file of 2 GB, page cache warm", (2000 * MB,)),
+}
+QUICK_READINGS = {
+    "verify": Readings("14 files, 280 MB, page cache warm", spread(280)),
+    "verify-cold": Readings("14 files, 280 MB, page cache cold", spread(280), cold=True),
+    "verify-one": Readings("one file of 200 MB, page cache warm", (200 * MB,)),
 }
 # The thousand files of a store in which all is well.
 IDLE = _small(1000)

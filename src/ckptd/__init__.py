@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ckptd.version import __version__
+
 __all__ = ["__version__", "path"]
-__version__ = "0.1.0"
 
 
 def path(name: str, *, kind: str | None = None, manifest: str | Path | None = None) -> Path:

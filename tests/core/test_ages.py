@@ -166,6 +166,28 @@ def test_a_file_read_in_one_go_is_one_span_however_it_was_marked() -> None:
     assert Ages.whole(5, NOW).spans == ages.spans
 
 
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(1, 3), st.floats(0.1, 40)), min_size=1, max_size=40), st.sampled_from([0.0, 60.0])
+)
+def test_a_file_read_bit_by_bit_is_few_spans_and_never_younger_than_it_is(
+    stints: list[tuple[int, float]], grain: float
+) -> None:
+    ages, now, reached, truth = Ages(), NOW, 0, list[float]()
+    for count, seconds in stints:
+        ages = ages.mark(reached, reached + count, now, grain)
+        truth += [now] * count
+        reached, now = reached + count, now + seconds
+    found = [at for first, end, at in ages.spans for _ in range(first, end)]
+    assert len(found) == reached
+    assert all(real - grain <= at <= real for at, real in zip(found, truth, strict=True))
+    assert len(ages.spans) <= (len(stints) if not grain else 1 + (now - NOW) / grain)
+
+
+def test_a_clock_set_back_makes_nothing_younger() -> None:
+    assert Ages().mark(0, 1, NOW).mark(1, 2, NOW - 30, 60.0).spans == ((0, 1, NOW), (1, 2, NOW - 30))
+
+
 def test_one_damaged_piece_makes_the_whole_file_unverified() -> None:
     ages = Ages.whole(5, NOW - 50).unmark(2, 3, NOW)
     assert ages.oldest(5, NOW) is None

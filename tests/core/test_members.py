@@ -119,6 +119,7 @@ ACCEPTED = {
     "link": (symlink(b"d/m", b"../f"), Accept("d/m", Kind.LINK, target="../f")),
     "link-to-nothing": (symlink(b"m", b"later"), Accept("m", Kind.LINK, target="later")),
     "link-again": (symlink(b"l", b"d"), Accept("l", Kind.LINK, target="d", again=True)),
+    "link-as-its-own-hard-link": (hard_link(b"l", b"l"), Accept("l", Kind.LINK, hardlink="l", again=True)),
     "hard-link-again": (hard_link(b"f", b"f"), Accept("f", Kind.FILE, hardlink="f", again=True)),
 }
 
@@ -151,6 +152,7 @@ REFUSED = {
     "hard-link-to-nothing": (hard_link(b"m", b"x"), "does not come before"),
     "hard-link-to-top": (hard_link(b"m", b"."), "does not come before"),
     "hard-link-to-folder": (hard_link(b"m", b"d"), "a folder and not a file"),
+    "folder-as-its-own-hard-link": (hard_link(b"d", b"d"), "a folder and not a file"),
     "hard-link-to-link": (hard_link(b"m", b"l"), "a link and not a file"),
     "hard-link-through-link": (hard_link(b"l/m", b"f"), "through the link"),
     "too-large": (file(b"a", 1001), "max_size is 1000"),

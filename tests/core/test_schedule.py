@@ -119,6 +119,7 @@ def rest(files: list[Kept], **given: object) -> Rest:
 
 
 OLD = kept("a", 100 * GB, 4 * DAY)
+OVERDUE = kept("a", 100 * GB, 8 * DAY)
 NIGHTLY = VerifySettings(window=NIGHT)
 
 
@@ -142,6 +143,19 @@ def test_ordinary_reading_is_slow_and_in_stints() -> None:
     assert pace == pytest.approx(100 * GB / (1.6 * DAY), rel=0.05)  # 80 % of a week, and 4 days of it are gone
     assert found.seconds < 120
     assert found.rate is None
+
+
+def test_what_was_put_off_is_made_up_for_in_hours() -> None:
+    """Past the plan, but with time: not in one burst at full speed."""
+    found = read([kept("a", 100 * GB, 0.82 * WEEK)])
+    assert not found.urgent
+    assert HOUR < 100 * GB / (found.size / found.seconds) < 8 * HOUR
+
+
+def test_urgent_reading_outside_the_window_does_not_wait_for_it() -> None:
+    found = read([OVERDUE], settings=NIGHTLY)
+    assert found.haste is Haste.ANY_LOAD
+    assert found.within >= 60
 
 
 def test_the_oldest_first_then_by_name_and_offset() -> None:
@@ -232,9 +246,6 @@ def test_the_rest_of_a_stint_is_kept(haste: Haste) -> None:
 def test_a_deadline_that_came_near_ends_the_rest() -> None:
     """Such as by a clock that was set, or by files that came."""
     assert read([kept("a", 100 * GB, 8 * DAY)], rest=5000.0).urgent
-
-
-OVERDUE = kept("a", 100 * GB, 8 * DAY)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckptd import __version__
+from ckptd.version import __version__
 from ckptd.cli import output, show
 from ckptd.cli.asking import by_daemon, standing_of_daemon
 from ckptd.cli.lazy import Commands

@@ -86,9 +86,9 @@ class VerifySettings:
 
 @dataclass(frozen=True, slots=True)
 class UnpackSettings:
-    """How much an archive may unpack to. Of all that is unpacked, one tree at a time."""
+    """How much one archive may unpack to, and whether it is kept."""
 
-    max_size: int = 200_000_000_000  # bytes of all files: more than any checkpoint archive known, less than a disk
+    max_size: int = 200_000_000_000  # bytes of all files: ample for one checkpoint, and no shared disk is full of it
     max_ratio: float = 200.0  # unpacked bytes for each of the archive; weights come to about 1, zeros in gzip to 1000
     max_members: int = 1_000_000  # files, folders and links; each costs about half a kilobyte of memory
     max_path: int = 1024  # bytes of a member's path in UTF-8; 4096 with the store's own path is Linux's limit

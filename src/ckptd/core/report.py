@@ -1,4 +1,4 @@
-"""What a report on a verification says: (verdicts, ages, promise) -> a headline, what to do, a map of each file.
+"""What a report on a verification says: (verdicts, ages, promise) -> a headline, and what to do.
 
 Values in, values out; what it looks like is `ui.report`'s business, where the values come from `service.report`'s.
 Sizes and offsets are bytes, times POSIX seconds, spans of time seconds.
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ckptd.core.ages import Promise
-from ckptd.core.audit import piece_count
-from ckptd.core.models import BLOCK, PIECE, Damage, Holder, Outcome
+from ckptd.core.models import Holder, Outcome
 from ckptd.core.quarantine import Action
 
-MOST_CELLS = 400  # of one map: more are too small to be seen
 NAMED = 3  # checkpoints that one sentence names
 BAD = ("corrupt", "unreadable", "missing")  # worst first: bytes that are kept, and are not what they should be
 NEVER_FETCHED = "unlocked"
@@ -34,12 +32,17 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One checkpoint of the report. `verified_at`: when its least recently verified byte was; None: one never was."""
+    """One checkpoint of the report.
+
+    `verified_at`: when its least recently verified byte was; None: one never was, or was not good when it was read.
+    `last_good`: all of it was good then, or later; None where that is not known.
+    """
 
     outcome: Outcome
     description: str = ""
     tags: tuple[str, ...] = ()
     verified_at: float | None = None
+    last_good: float | None = None
     read: bool = True  # False: it was not due, and is known to be intact from earlier
 
     @property
@@ -267,63 +270,3 @@ def written(seconds: float) -> str:
     whole = max(1, round(seconds))
     unit, letter = next((unit, letter) for unit, letter in _UNITS if whole % unit == 0)
     return f"{whole // unit}{letter}"
-
-
-# --- maps ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Bytes `[start, end)` of a file, and the damage that is in them; none when they are as they should be."""
-
-    start: int
-    end: int
-    damage: tuple[Damage, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FileMap:
-    """A file as cells of `unit` bytes, in order; the last may be shorter. One more is what was added at its end."""
-
-    unit: int
-    cells: tuple[Cell, ...]
-
-    @property
-    def damaged(self) -> int:
-        """How many cells have damage in them."""
-        return sum(1 for cell in self.cells if cell.damage)
-
-
-def file_map(size: int, damage: Sequence[Damage], most: int = MOST_CELLS) -> FileMap:
-    """The map of a file of `size` bytes, in at most `most` cells, and one more for what was added at its end.
-
-    A cell is a piece, or a power of two of pieces where there are too many; or a part of a piece, but only where the
-    damage is known more closely than to a piece: a map must not look more exact than what is known.
-    """
-    unit = BLOCK if any(_within_piece(each, size) for each in damage) else PIECE
-    while size > unit * most:
-        unit *= 2
-    cells = [Cell(start, min(start + unit, size)) for start in range(0, size, unit)]
-    found: dict[int, list[Damage]] = {}
-    for each in damage:
-        for index in range(each.offset // unit, min(len(cells), -(-(each.offset + each.length) // unit))):
-            found.setdefault(index, []).append(each)
-    marked = [Cell(cell.start, cell.end, tuple(found.get(index, ()))) for index, cell in enumerate(cells)]
-    excess = tuple(each for each in damage if each.offset + each.length > size)
-    if excess:
-        marked.append(Cell(size, max(each.offset + each.length for each in excess), excess))
-    return FileMap(unit, tuple(marked))
-
-
-def _within_piece(damage: Damage, size: int) -> bool:
-    end = damage.offset + damage.length
-    if damage.offset >= size:
-        return False
-    return bool(damage.offset % PIECE) or (bool(end % PIECE) and end < size)
-
-
-def pieces_of(damage: Damage, size: int) -> tuple[int, int] | None:
-    """The first and the last piece, counted from 1, that a damaged range is in; None for what is beyond the end."""
-    count = piece_count(size)
-    first, last = damage.offset // PIECE, -(-(damage.offset + damage.length) // PIECE) - 1
-    return (first + 1, min(last, count - 1) + 1) if first < count and damage.offset < size else None

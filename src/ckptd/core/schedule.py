@@ -193,7 +193,7 @@ def decide(
         stretches=stretches,
         size=size,
         seconds=size / pace,
-        within=min(closes_in(settings.window, minute) , 2 * STINT),
+        within=min(closes_in(settings.window, minute) if haste < Haste.ANY_TIME else math.inf, 2 * STINT),
         rate=None if settings.rate is None or pace == math.inf else max(settings.rate, pace),
         haste=haste,
         shortfall=late,

@@ -1,1 +1,1 @@
-"""What a daemon shows to the outside: its page, its metrics, its logs, its alerts. Decides nothing about checkpoints."""
+"""What a daemon shows to the outside: page, metrics, logs, alerts. Decides nothing about checkpoints."""

@@ -1,26 +1,52 @@
-"""How everything stands, as one JSON object: for `status`, for watchers, for the page."""
+"""How everything stands, as one JSON object: for `status`, for watchers, for the page.
+
+What takes reading (sizes, records; no file bodies) is apart from what is known anyway: who asks every second need not
+have it read every second.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ckptd import __version__
+from ckptd.version import __version__
+from ckptd.core.ages import Promise
+from ckptd.core.schedule import CAUTIOUS, DAY, floor, opens_in
 from ckptd.service import promise
-from ckptd.service.status import standings
+from ckptd.service.status import Standing, standings
 
 if TYPE_CHECKING:
     from ckptd.service.daemon import Daemon
 
 
-async def account(daemon: Daemon) -> dict[str, object]:
-    """The daemon's account of itself and its store. Reads sizes and records, no file bodies."""
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What was read, and when (seconds of a clock that only goes forward)."""
+
+    at: float
+    promise: Promise
+    found: Sequence[Standing]
+
+
+async def readings(daemon: Daemon) -> Readings:
+    """Read sizes and records now."""
     held = await daemon.promise()
     place = replace(daemon.place, selected=daemon.place.manifest.checkpoints)
     found = await daemon.tenancy.thread(lambda: standings(place))
-    now = time.monotonic()
+    return Readings(time.monotonic(), held, found)
+
+
+async def account(daemon: Daemon) -> dict[str, object]:
+    """The daemon's account of itself and its store."""
+    return whole(daemon, await readings(daemon))
+
+
+def brief(daemon: Daemon, read: Readings) -> dict[str, object]:
+    """The account without its checkpoints, from what was read before. Reads nothing."""
     doing = daemon.scrub.doing
     return {
         "version": __version__,
@@ -31,25 +57,17 @@ async def account(daemon: Daemon) -> dict[str, object]:
         "store": str(daemon.place.places.store),
         "config_error": daemon.config_error,
         "summary": daemon.summary(),
-        "promise": promise.as_json(held, daemon.place.manifest.verify.max_age),
-        "scrub": {"name": doing.name, "why": doing.why, "urgent": doing.urgent, "shortfall": doing.shortfall},
+        "promise": promise.as_json(read.promise, daemon.place.manifest.verify.max_age),
+        "scrub": {
+            "name": doing.name,
+            "why": doing.why,
+            "urgent": doing.urgent,
+            "shortfall": doing.shortfall,
+            "next_in": 0.0 if doing.name else _next_scrub(daemon, read),
+        },
         "active": [
             {"name": name, "size": each.size, "done": each.done, "connections": each.connections, "host": each.host}
             for name, each in sorted(daemon.hub.active.items())
-        ],
-        "checkpoints": [
-            {
-                "name": each.outcome.name,
-                "state": each.outcome.state,
-                "trust": each.outcome.trust,
-                "size": each.outcome.size,
-                "sha256": each.outcome.sha256,
-                "path": each.outcome.path,
-                "verified_at": each.verified_at,
-                "note": each.note,
-                **_turn(daemon, each.outcome.name, now),
-            }
-            for each in found
         ],
         "incidents": [
             {"kind": each.kind, "name": each.name, "message": each.message, "since": each.since}
@@ -59,8 +77,44 @@ async def account(daemon: Daemon) -> dict[str, object]:
     }
 
 
+def whole(daemon: Daemon, read: Readings) -> dict[str, object]:
+    """The account with its checkpoints, from what was read before. Reads nothing."""
+    return brief(daemon, read) | {"checkpoints": _checkpoints(daemon, read)}
+
+
+def _checkpoints(daemon: Daemon, read: Readings) -> list[dict[str, object]]:
+    now = time.monotonic()
+    return [
+        {
+            "name": each.outcome.name,
+            "state": each.outcome.state,
+            "trust": each.outcome.trust,
+            "size": each.outcome.size,
+            "sha256": each.outcome.sha256,
+            "path": each.outcome.path,
+            "verified_at": each.verified_at,
+            "note": each.note,
+            **_turn(daemon, each.outcome.name, now),
+        }
+        for each in read.found
+    ]
+
+
 def _turn(daemon: Daemon, name: str, now: float) -> dict[str, object]:
     turn = daemon.roster.turns.get(name)
     if turn is None or turn.due == float("inf"):
         return {"next_sync_in": None, "failures": 0 if turn is None else turn.failures}
     return {"next_sync_in": max(0.0, turn.due - now), "failures": turn.failures}
+
+
+def _next_scrub(daemon: Daemon, read: Readings) -> float | None:
+    """Seconds until something is old enough to be read again and the window is open; None: there is nothing to read."""
+    settings, entries = daemon.place.manifest.verify, daemon.place.lock.entries
+    if not entries:
+        return None
+    young = floor(settings, sum(entry.size for entry in entries.values()), CAUTIOUS)
+    oldest = read.promise.oldest
+    wait = 0.0 if oldest is None else max(0.0, oldest + young - time.time())
+    clock = datetime.now().astimezone()
+    seconds = (clock.hour * 3600 + clock.minute * 60 + clock.second + wait) % DAY
+    return wait + opens_in(settings.window, seconds / 60)

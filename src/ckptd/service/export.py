@@ -21,8 +21,8 @@ from ckptd.core.models import Outcome, Problem
 from ckptd.errors import CkptdError, ConfigError
 from ckptd.service.workplace import Workplace
 from ckptd.store import history, inventory
+from ckptd.store.atomic import write_atomically
 from ckptd.store.places import storage_error
-from ckptd.store.publish import write_atomically
 
 MODE = 0o644
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from ckptd import __version__
+from ckptd.version import __version__
 from ckptd.core.attestation import GENESIS, Checked, Evidence, Row, evidence, statement
 from ckptd.core.document import shown, suggestion
 from ckptd.core.manifest import select

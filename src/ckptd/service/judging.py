@@ -48,6 +48,7 @@ class Reading:
     ages: Ages  # as recorded, and as far as they still speak of this file
     begun: float  # monotonic seconds
     at: float  # POSIX seconds
+    grain: float = 0.0  # seconds
     pieces: dict[int, bytes | None] = field(default_factory=dict)
     whole: scrub.Whole | None = None
     left: int = 0
@@ -63,7 +64,7 @@ class Reading:
             return ages.unmark(0, piece_count(self.entry.size), self.at)
         for index, digest in sorted(self.pieces.items()):
             right = digest == self.table[index]
-            ages = ages.mark(index, index + 1, self.at) if right else ages.unmark(index, index + 1, self.at)
+            ages = ages.mark(index, index + 1, self.at, self.grain) if right else ages.unmark(index, index + 1, self.at)
         return ages
 
     def right(self, index: int, digest: bytes | None) -> bool:
@@ -235,7 +236,7 @@ class Judge:
     def so_far(self, reading: Reading) -> FileRecord | None:
         """How far an untouched file has been read, to be remembered in case we are stopped; None: nothing new."""
         record = self._files.record(reading.entry)
-        if record is None or reading.ages == Ages() or not reading.pieces:
+        if record is None or not reading.pieces:
             return None
         return replace(record, ages=reading.marked.to_json())
 

@@ -20,8 +20,8 @@ from ckptd.core import manifest as core_manifest
 from ckptd.core.models import Checkpoint, Manifest
 from ckptd.errors import BusyError, ConfigError
 from ckptd.service.workplace import LARGEST, find_manifest
+from ckptd.store.atomic import write_atomically
 from ckptd.store.places import storage_error
-from ckptd.store.publish import write_atomically
 
 LOCK_WAIT = 10.0  # seconds for somebody else who is writing the manifest
 NEW_MODE = 0o644

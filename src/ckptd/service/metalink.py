@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ckptd import __version__
+from ckptd.version import __version__
 from ckptd.core import events, export
 from ckptd.core.export import Listed
 from ckptd.core.models import PIECE, LockEntry, Outcome, Problem

@@ -6,6 +6,7 @@ Reads the records of the state; no file bodies.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ckptd.core.ages import Ages, Kept, Promise, promise
 from ckptd.core.audit import piece_count
@@ -23,6 +24,27 @@ def _kept(entry: LockEntry, record: FileRecord | None) -> Kept:
     known = record is not None and record.sha256 == entry.sha256
     ages = Ages.from_json(record.ages) if known and record is not None else Ages()
     return Kept(entry.name, entry.size, piece_count(entry.size), ages)
+
+
+def unread(entry: LockEntry, records: Mapping[str, FileRecord], ages: Ages) -> FileRecord:
+    """The record of a locked file with these ages; a new one where nothing is known of it."""
+    path = f"{entry.name}/{file_name(entry.url)}"
+    record = records.get(path)
+    if record is not None and record.sha256 == entry.sha256:
+        return replace(record, ages=ages.to_json())
+    return FileRecord(
+        path=path,
+        name=entry.name,
+        sha256=entry.sha256,
+        size=entry.size,
+        stamp="",
+        trust=entry.trust,
+        witnesses=entry.witnesses,
+        pieces=entry.pieces or "",
+        verified_at=0.0,
+        verdict="unread",
+        ages=ages.to_json(),
+    )
 
 
 def standing(lock: Lock, records: Mapping[str, FileRecord], max_age: float, now: float) -> Promise:

@@ -36,15 +36,24 @@ _OF_THE_FILE = GONE | NOT_OURS | {errno.EACCES, errno.EPERM}
 
 
 class Reader:
-    """Reads and judges; entered while its threads are needed. `rate` in bytes a second."""
+    """Reads and judges; entered while its threads are needed. `rate` in bytes a second; times of reading that differ by
+    less than `grain` seconds are noted as one."""
 
     def __init__(
-        self, places: Places, records: Mapping[str, FileRecord], emit: events.Emit, *, rate: float | None, action: str
+        self,
+        places: Places,
+        records: Mapping[str, FileRecord],
+        emit: events.Emit,
+        *,
+        rate: float | None,
+        action: str,
+        grain: float = 0.0,
     ) -> None:
         self._places = places
         self.files = Files(places, records)
         self._emit = emit
         self._bucket: Bucket | None = None
+        self.grain = grain
         self.limit(rate)
         self._stopping = threading.Event()
         self.threads = os.cpu_count() or 1
@@ -80,7 +89,9 @@ class Reader:
         """
         path, record = self.files.path(entry), self.files.record(entry)
         found = path.lstat()
-        untouched = record is not None and record.verdict == "intact" and record.stamp == stamp(found)
+        # What was read of a damaged file stays known, else it would be read for ever; a good one that was touched is new.
+        known = record is not None and (record.verdict != "intact" or record.stamp == stamp(found))
+        now = time.time()
         count = piece_count(entry.size)
         table = None if sha256 or found.st_size == 0 else self._table(entry)
         return Reading(
@@ -89,9 +100,10 @@ class Reader:
             found=found,
             table=table,
             wanted=tuple(range(count)) if wanted is None or table is None else tuple(wanted),
-            ages=Ages.from_json(record.ages) if untouched and record is not None else Ages(),
+            ages=Ages.from_json(record.ages) if known and record is not None else Ages((), (), now),
             begun=time.monotonic(),
-            at=time.time(),
+            at=now,
+            grain=self.grain,
             left=1 if table is None else len(wanted) if wanted is not None else count,
         )
 

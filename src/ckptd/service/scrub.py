@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from sqlite3 import Connection
@@ -17,18 +17,19 @@ from ckptd.core import events
 from ckptd.core.ages import Kept
 from ckptd.core.audit import EXIT_STATUS
 from ckptd.core.pressure import Gate
-from ckptd.core.schedule import Haste, Read, Rest, Stretch, decide
+from ckptd.core.schedule import GRAINS, Haste, Read, Rest, Stretch, decide
 from ckptd.service.judging import Judged, Reading
-from ckptd.service.promise import kept_files
+from ckptd.service.promise import kept_files, unread
 from ckptd.service.reading import Reader
 from ckptd.service.workplace import Workplace
 from ckptd.store.history import add_history
-from ckptd.store.records import load_files, save_verdict
+from ckptd.store.records import FileRecord, load_files, save_verdict
 from ckptd.store.state import State
 from ckptd.store.weather import weather
 
 SAVE_EVERY = 5.0  # seconds between two notes of how far a stint has come
 LOOK_EVERY = 1.0  # seconds between two looks at the machine's pressure while reading
+MISSED = 1.0  # seconds to wait when nothing could be read after all
 KEEP_SPEED = 0.7  # how much of the measured speed stays when a new measure comes
 
 
@@ -58,7 +59,7 @@ class Scrub:
         self._emit = emit
         self._found = found
         self._gate = Gate()
-        self._reading = False  # since the last look at the pressure
+        self._done = 0  # bytes read since the start
         self._speed: float | None = None
         self._haste = Haste.NONE
         self._rest_until = 0.0  # monotonic seconds
@@ -84,7 +85,8 @@ class Scrub:
         records = await self._state.do(load_files)
         reader.know(records)
         now = time.time()
-        files = [_settled(kept, now, settings.max_age) for kept in kept_files(place.lock, records)]
+        files = await self._settled(place, records, now, settings.max_age)
+        reader.grain = settings.max_age / GRAINS
         self._gate = replace(self._gate, io=settings.io_pressure, memory=settings.memory_pressure)
         self._look(reading=False)
         decision = decide(
@@ -101,10 +103,12 @@ class Scrub:
         if isinstance(decision, Rest):
             self.doing = Doing(why=decision.why)
             return decision.seconds
-        begun = time.monotonic()
+        begun, before = time.monotonic(), self._done
         await self._stint(reader, place, decision)
-        self._rest_until = begun + decision.seconds
-        return 0.0
+        self._look(reading=True)
+        share = min(1.0, (self._done - before) / decision.size) if decision.size else 1.0
+        self._rest_until = begun + decision.seconds * share
+        return 0.0 if self._done > before else MISSED
 
     async def _stint(self, reader: Reader, place: Workplace, decision: Read) -> None:
         """Read what was decided, as long as it may be read."""
@@ -145,6 +149,7 @@ class Scrub:
                 group.create_task(work())
         if not reading.count and reading.error is None:
             return
+        self._done += reading.count
         self._measure(reading, time.monotonic() - begun, limited=decision.rate is not None)
         await self._settle(await reader.conclude(reading), reading)
 
@@ -157,6 +162,20 @@ class Scrub:
             return
         speed = reading.count / seconds
         self._speed = speed if self._speed is None else KEEP_SPEED * self._speed + (1 - KEEP_SPEED) * speed
+
+    async def _settled(
+        self, place: Workplace, records: Mapping[str, FileRecord], now: float, max_age: float
+    ) -> list[Kept]:
+        """What is kept, with times that a wrong clock noted made harmless; that is remembered, too."""
+        files, changed = [], []
+        for kept in kept_files(place.lock, records):
+            ages = kept.ages.settled(now, max_age)
+            files.append(kept if ages is kept.ages else replace(kept, ages=ages))
+            if ages is not kept.ages:
+                changed.append(unread(place.lock.entries[kept.name], records, ages))
+        if changed:
+            await self._state.do(lambda database: [save_verdict(database, record) for record in changed])
+        return files
 
     # --- what came of it -----------------------------------------------------------------------------------------
 
@@ -212,11 +231,6 @@ class Scrub:
             except TimeoutError:
                 self._look(reading=False)
         self._changed.clear()
-
-
-def _settled(kept: Kept, now: float, max_age: float) -> Kept:
-    ages = kept.ages.settled(now, max_age)
-    return kept if ages is kept.ages else replace(kept, ages=ages)
 
 
 def _minute() -> float:

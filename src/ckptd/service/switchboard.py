@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ckptd import __version__
+from ckptd.version import __version__
 from ckptd.core import manifest as core_manifest
-from ckptd.core import wire
+from ckptd.core import events, wire
 from ckptd.core.models import Checkpoint, Outcome
 from ckptd.core.permit import permitted
 from ckptd.errors import CkptdError, ConfigError, PolicyError
 from ckptd.service import sockets
-from ckptd.service.account import account
+from ckptd.service.account import Readings, account, brief, readings, whole
 from ckptd.service.hub import Subscription
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 10.0  # for a caller to say what it wants
 WATCH_EVERY = 1.0  # seconds between two standings for a watcher
+READ_AGAIN, READ_SOON = 10.0, 2.0  # seconds before it is read anew how the checkpoints stand; when one has ended
 MOST_CALLERS = 100  # at once
 
 
@@ -136,21 +138,42 @@ class Switchboard:
         return found
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Events and, now and then, how everything stands, until the watcher goes."""
+        """Events as they come and, every second, how everything stands, until the watcher goes."""
         gone = asyncio.ensure_future(reader.read(1))
+        batch: asyncio.Future[list[events.Event]] | None = None
         try:
-            with self._daemon.hub.subscribed(None) as events:
+            with self._daemon.hub.subscribed(None) as told:
+                due, read, ended = 0.0, None, False
                 while not gone.done():
-                    writer.write(wire.status_line(await account(self._daemon)))
-                    for event in events.take():
+                    fresh = batch.result() if batch is not None and batch.done() else []
+                    if time.monotonic() >= due:
+                        line, read = await self._standing(read, ended=ended)
+                        ended = ended and read.at < due - WATCH_EVERY
+                        writer.write(line)
+                        fresh += told.take()  # so that what is told here is all that the standing knows
+                        due = time.monotonic() + WATCH_EVERY
+                    for event in fresh:
+                        ended = ended or isinstance(event, events.Finished)
                         writer.write(wire.event_line(event))
                     async with asyncio.timeout(sockets.CONNECT_SECONDS):
                         await writer.drain()
-                    await asyncio.wait({gone}, timeout=WATCH_EVERY)
+                    if batch is None or batch.done():
+                        batch = asyncio.ensure_future(told.batch())
+                    wait = max(0.0, due - time.monotonic())
+                    await asyncio.wait({gone, batch}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             pass  # it does not read: nobody waits for it
         finally:
             gone.cancel()
+            if batch is not None:
+                batch.cancel()
+
+    async def _standing(self, read: Readings | None, *, ended: bool) -> tuple[bytes, Readings]:
+        """The line that says how everything stands; with the checkpoints only where they have been read anew."""
+        if read is not None and time.monotonic() - read.at < (READ_SOON if ended else READ_AGAIN):
+            return wire.status_line(brief(self._daemon, read)), read
+        read = await readings(self._daemon)
+        return wire.status_line(whole(self._daemon, read)), read
 
 
 async def _tell_until(

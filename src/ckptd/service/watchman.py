@@ -16,8 +16,8 @@ from ckptd.core import events
 from ckptd.core.incidents import FAILURES, Incident, Incidents, Kind
 from ckptd.core.models import Outcome
 from ckptd.service.hub import Hub
+from ckptd.store.atomic import write_atomically
 from ckptd.store.places import Places
-from ckptd.store.publish import write_atomically
 
 RECENT = 50  # events that are kept for who asks
 MODE = 0o644

@@ -30,7 +30,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from ckptd import __version__
+from ckptd.version import __version__
 from ckptd.core import redirect
 from ckptd.core.hosts import is_private_host
 from ckptd.core.models import Auth

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree as ET
 
+from ckptd.core.filemap import Cell, FileMap
 from ckptd.core.models import Damage
-from ckptd.core.report import Cell, FileMap
 from ckptd.core.units import format_size
 from ckptd.ui.elements import element as e
 

@@ -28,7 +28,7 @@ body::before { content: ""; display: block; height: 6px; background: var(--tone)
 body.tone-good { --tone: var(--good); --tone-tint: var(--good-tint); }
 body.tone-note { --tone: var(--note); --tone-tint: var(--note-tint); }
 body.tone-bad { --tone: var(--bad); --tone-tint: var(--bad-tint); }
-main, footer { max-width: 66rem; margin: 0 auto; padding: 0 1.75rem; }
+main, footer { max-width: 70rem; margin: 0 auto; padding: 0 1.75rem; }
 header { padding: 3.25rem 0 0; }
 p, dl, ul, ol, figure, pre { margin: 0; padding: 0; }
 ul { list-style: none; }
@@ -90,6 +90,7 @@ a:hover, a:focus { text-decoration-color: currentColor; }
 pre { background: var(--tint); border: 1px solid var(--line); border-radius: 7px; padding: .7rem .95rem;
   margin-top: .6rem; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5; font-size: .88rem; }
 pre code { font-size: inherit; }
+pre .word { display: inline-block; max-width: 100%; }
 
 article { background: var(--card); border: 1px solid var(--line); border-left: 4px solid var(--bad);
   border-radius: 10px; padding: 1.5rem 1.75rem 1.6rem; margin-top: 1.4rem; }
@@ -106,11 +107,14 @@ figcaption { font-size: .88rem; margin-top: .6rem; }
 .cell path { stroke: var(--on); stroke-width: 1.7; stroke-linecap: round; fill: none; }
 .cell.gone rect { fill: var(--bad-tint); stroke: var(--bad); stroke-width: 1.5; }
 .legend .map { width: 1rem; height: 1rem; }
-.known { display: grid; gap: .55rem 2.5rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
+.known { display: grid; gap: .55rem 2.5rem; margin-top: 1.3rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); }
 .known div { min-width: 0; }
+.known .wide { grid-column: 1 / -1; }
 
 .badge { display: inline-flex; align-items: center; gap: .35rem; white-space: nowrap;
-  font-weight: 600; font-size: .94em; }
+  font-family: var(--sans); font-weight: 600; font-size: .94em; }
+h3 .badge { font-size: .8em; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .5rem; font-size: .9rem; }
 article table { margin-top: 1.5rem; width: auto; min-width: min(100%, 36rem); }
@@ -159,7 +163,7 @@ footer { margin-top: 3.5rem; padding-top: 1.2rem; padding-bottom: 2.5rem; font-s
   #checkpoints td:not(:first-child) { white-space: normal; }
   .name { min-width: 0; }
   .when { display: inline; } .when::before { content: " · "; }
-  .number { white-space: normal; }
+  td.number { text-align: left; white-space: normal; }
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --tint: #fff; }
@@ -169,6 +173,7 @@ footer { margin-top: 3.5rem; padding-top: 1.2rem; padding-bottom: 2.5rem; font-s
   section { margin-top: 1.6rem; }
   .steps > li, tr, figure, .promise, .words div { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
+  .screen { display: none; }
   .digest { width: auto; max-width: 18ch; white-space: normal; overflow-wrap: anywhere; }
 }
 """

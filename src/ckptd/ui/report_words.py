@@ -5,6 +5,7 @@ Values in, text out; times are shown in local time.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from xml.etree import ElementTree as ET
 
@@ -66,11 +67,14 @@ def moment(at: float) -> ET.Element | str:
         local = datetime.fromtimestamp(at).astimezone()
     except (OverflowError, OSError, ValueError):
         return "at an unknown time"
-    return e("time", f"{local.day} {local:%B} {local.year}, {local:%H:%M} {local:%Z}".rstrip(), datetime=exact)
+    day = f"{local.day} {local:%B} {local.year}"
+    return e("time", f"{day}, {local:%H:%M}\N{NO-BREAK SPACE}{local:%Z}".rstrip(), datetime=exact)
 
 
 def ago(seconds: float) -> str:
     """How long ago: the largest unit alone, rounded down."""
+    if not math.isfinite(seconds):
+        return "at an unknown time"
     if seconds < 60:
         return "just now"
     size, name = next((size, name) for size, name in _SPANS if seconds >= size)
