@@ -12,12 +12,12 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ckptd.version import __version__
 from ckptd.cli import output, show
 from ckptd.cli.asking import by_daemon, standing_of_daemon
 from ckptd.cli.lazy import Commands
@@ -26,6 +26,7 @@ from ckptd.core.models import Outcome
 from ckptd.core.urls import redact_text
 from ckptd.errors import CkptdError, ConfigError, Stopped, StorageError, worst
 from ckptd.service.workplace import Workplace
+from ckptd.version import __version__
 
 if TYPE_CHECKING:
     from ckptd.service.sync import Task
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 ELSEWHERE = {
     "add": "ckptd.cli.importing:add",
     "daemon": "ckptd.cli.daemon:daemon",
+    "doctor": "ckptd.cli.doctor:doctor",
     "drift": "ckptd.cli.drift:drift",
     "drill": "ckptd.cli.drill:drill",
     "export": "ckptd.cli.export:export",
     "history": "ckptd.cli.history:history",
     "import": "ckptd.cli.importing:import_",
+    "prune": "ckptd.cli.prune:prune",
     "use": "ckptd.cli.use:use",
 }
 
@@ -87,8 +90,20 @@ def sync(options: Options, names: tuple[str, ...], locked: bool, dry_run: bool) 
         if dry_run:
             return _dry_run(options, workplace, tasks, locked=locked)
         outcomes = _pass(options, "sync", workplace, tasks, locked=locked)
-    _note_unpack(workplace)
+        _follow(workplace, outcomes)
     return _finish(options, "sync", outcomes, begun)
+
+
+def _follow(workplace: Workplace, outcomes: list[Outcome]) -> None:
+    """Keep the config files of `[[use]]` pointing at what is there now."""
+    if not workplace.manifest.uses:
+        return
+    from ckptd.service.use import follow_all  # noqa: PLC0415
+    from ckptd.store import lockfile  # noqa: PLC0415
+
+    now = replace(workplace, lock=lockfile.read(workplace.places.lock))
+    for line in follow_all(now, {outcome.name for outcome in outcomes if outcome.error is None}):
+        print(f"ckptd: {line}", file=sys.stderr)
 
 
 def _pass(options: Options, verb: str, workplace: Workplace, tasks: list[Task], *, locked: bool) -> list[Outcome]:
@@ -123,16 +138,6 @@ def _dry_run(options: Options, workplace: Workplace, tasks: list[Task], *, locke
         if outcome.error is not None:
             print(f"ckptd: {outcome.name}: {outcome.error.message}", file=sys.stderr)
     return status
-
-
-def _note_unpack(workplace: Workplace) -> None:
-    wanting = [checkpoint.name for checkpoint in workplace.selected if checkpoint.unpack]
-    if wanting:
-        print(
-            f"ckptd: note: `unpack = true` has no effect in this version ({len(wanting)} checkpoints): "
-            "the archives are kept as they are",
-            file=sys.stderr,
-        )
 
 
 @cli.command(epilog=EPILOG)

@@ -40,9 +40,11 @@ def parse(text: str, path: str = "manifest.toml") -> Manifest:
         sources=settings.sources(top.table("sources")),
         auth=settings.auth(top.table("auth")),
         checkpoints=_checkpoints(top.tables("checkpoint")),
+        uses=settings.uses(top.tables("use")),
     )
     _check_top(top)
     _check_places(top, manifest, path)
+    _check_uses(top, manifest)
     top.document.settle(HINT)
     return manifest
 
@@ -52,7 +54,7 @@ def _check_top(top: Table) -> None:
         if key in top.asked:
             continue
         if isinstance(value, (dict, list)):
-            known = ("[checkpoint]" if each == "checkpoint" else each for each in top.asked)  # [[checkpoint]]
+            known = (f"[{each}]" if each in {"checkpoint", "use"} else each for each in top.asked)  # [[checkpoint]]
             top.document.complain((key,), f"unknown table [{bare(key)}]; {suggestion(key, known, '[{}]')}")
         else:
             tables = ", ".join(f"[{each}]" for each in top.asked)
@@ -131,6 +133,14 @@ def _check_places(top: Table, manifest: Manifest, path: str) -> None:
         if place[: len(store)] == store and len(place) > len(store) and place[len(store)] in names:
             what = "the manifest" if key == "path" else f"the {key}"
             table.complain(key, f'{what} would lie in the folder of checkpoint "{place[len(store)]}"; move it')
+
+
+def _check_uses(top: Table, manifest: Manifest) -> None:
+    """Every `[[use]]` is about a checkpoint of this manifest."""
+    names = [checkpoint.name for checkpoint in manifest.checkpoints]
+    for table, use in zip(top.tables("use"), manifest.uses, strict=True):
+        if use.checkpoint and use.checkpoint not in names:
+            table.complain("checkpoint", f"no checkpoint {shown(use.checkpoint)}; {suggestion(use.checkpoint, names)}")
 
 
 def _place(folder: str, path: str) -> tuple[str, ...]:

@@ -123,6 +123,15 @@ class PolicySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Use:
+    """Config files that are kept pointing at a checkpoint. `files` are globs from the manifest's folder."""
+
+    checkpoint: str
+    files: tuple[str, ...]
+    key: str | None = None  # None: `initial_checkpoint` and placeholders
+
+
+@dataclass(frozen=True, slots=True)
 class Auth:
     """Where the bearer token for one host comes from. The token itself is never kept in a model."""
 
@@ -146,6 +155,7 @@ class Manifest:
     alerts: AlertSettings = AlertSettings()
     sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
     auth: tuple[Auth, ...] = ()
+    uses: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,3 +255,4 @@ class Outcome:
     damage: tuple[Damage, ...] | None = None  # None: no piece digests, so nothing can be said
     notes: tuple[str, ...] = ()
     case: Case | None = None
+    tree_only: bool = False  # the archive is as it should be, its unpacked tree is not

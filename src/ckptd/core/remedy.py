@@ -29,8 +29,8 @@ def remedy(outcome: Outcome, *, plain: bool) -> Mend | Fetch | None:
 
     `plain`: a plain file of the right name is there. Where nothing tells which bytes are good, all are fetched.
     """
-    if outcome.state not in MENDABLE:
-        return None
+    if outcome.state not in MENDABLE or outcome.tree_only:
+        return None  # a tree is made again from its archive
     size = outcome.size or 0
     spans = tuple((each.offset, min(each.offset + each.length, size)) for each in outcome.damage or ())
     damage = Extents.of(*(span for span in spans if span[0] < size)).spans

@@ -12,10 +12,12 @@ from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from ckptd.core.config_slots import parse_key
 from ckptd.core.document import nearest, shown
 from ckptd.core.models import OnDamage, Trust
 from ckptd.core.units import parse_rate
 from ckptd.core.urls import file_name, normalise, origin_of
+from ckptd.errors import ConfigError
 
 Reader = Callable[[object], object]
 Word = TypeVar("Word", bound=StrEnum)
@@ -225,6 +227,16 @@ def host(value: object) -> str:
     if not isinstance(value, str) or found is None or not 0 < int(found[1] or 443) < 65536:
         raise ValueError('is not a host; write [auth."example.org"] or [auth."example.org:8443"]')
     return value.lower()
+
+
+def config_key(value: object) -> str:
+    """A key in a config file: names with dots between."""
+    written = text(value)
+    try:
+        parse_key(written)
+    except ConfigError:
+        raise ValueError("is not a key; write names with dots between: model_options.checkpoint") from None
+    return written
 
 
 def address(value: object) -> str:

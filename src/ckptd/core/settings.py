@@ -17,6 +17,7 @@ from ckptd.core.models import (
     SyncSettings,
     TransferSettings,
     UnpackSettings,
+    Use,
     VerifySettings,
 )
 from ckptd.core.units import parse_duration, parse_rate, parse_size
@@ -25,6 +26,7 @@ CONNECTIONS = schema.whole(1, 1024)
 RETRIES = schema.whole(0, 1_000_000)
 RATIO = schema.whole(1, 1_000_000)
 MEMBERS = schema.whole(1, 1_000_000_000)
+FILES = schema.items(schema.path)
 LENGTHS = schema.whole(1, 4096)
 
 
@@ -122,6 +124,19 @@ def alerts(table: Table) -> AlertSettings:
     )
     table.finish()
     return settings
+
+
+def uses(tables: list[Table]) -> tuple[Use, ...]:
+    found = []
+    for table in tables:
+        use = Use(
+            checkpoint=table.need("checkpoint", schema.name, "", 'checkpoint = "..."'),
+            files=table.need("files", FILES, (), 'files = ["configs/*.textproto"]'),
+            key=table.get("key", schema.config_key, None),
+        )
+        table.finish()
+        found.append(use)
+    return tuple(found)
 
 
 def sources(table: Table) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ckptd.version import __version__
 from ckptd.core.ages import Promise
 from ckptd.core.schedule import CAUTIOUS, DAY, floor, opens_in
 from ckptd.service import promise
 from ckptd.service.status import Standing, standings
+from ckptd.version import __version__
 
 if TYPE_CHECKING:
     from ckptd.service.daemon import Daemon

@@ -30,6 +30,7 @@ from ckptd.service.judging import Judged
 from ckptd.service.scrub import Scrub
 from ckptd.service.switchboard import Switchboard
 from ckptd.service.tenancy import Tenancy, tenancy
+from ckptd.service.use import follow_all
 from ckptd.service.watchman import Watchman
 from ckptd.service.workplace import Workplace, enter
 from ckptd.store.records import load_files
@@ -167,6 +168,9 @@ class Daemon:
         self.watchman.note_outcome(outcome, turn.failures if turn is not None else 0)
         if outcome.state in {"fetched", "repaired"}:
             await self.refresh_lock()
+        if outcome.error is None and self.place.manifest.uses:
+            for line in await self.tenancy.thread(lambda: follow_all(self.place, {name})):
+                self.watchman.tell(name, line)
 
     async def refresh_lock(self) -> None:
         lock = await self.tenancy.thread(self.tenancy.ledger.refresh)

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ckptd.core import events
 from ckptd.core.models import Outcome, Trust
-from ckptd.core.plan import Check, Expectation, Fetch, Mend, Relock, relocked
+from ckptd.core.plan import Check, Expectation, Fetch, Keep, Mend, Relock, relocked
 from ckptd.core.proof import Mismatch, Proven, prove
 from ckptd.errors import CkptdError, DriftError
 from ckptd.service.delivery import Delivery, Known, Remedy, admit
@@ -138,12 +138,34 @@ class Pass:
         return outcomes
 
     async def _one(self, task: Task) -> Outcome:
-        """One checkpoint, to its outcome, whatever happens to it."""
+        """One checkpoint, and its tree if it is to have one, to its outcome."""
+        outcome = await self._file(task)
+        if outcome.error is not None or not task.checkpoint.unpack or outcome.sha256 is None:
+            return outcome
+        changed = task.entry is None or task.entry.sha256 != outcome.sha256
+        if not (task.tree or changed):
+            return outcome
+        try:
+            if not await self._tenant.thread(self._places.final(task.checkpoint).exists):
+                # Only its tree was kept, and that is damaged: the archive has to come again.
+                outcome = await self._delivery.fetch(task, mends=True)
+            if outcome.error is None:
+                unpack = self._manifest.unpack
+                notes = await self._tenant.grower.grow(task.checkpoint, outcome.sha256 or "", unpack)
+                outcome = replace(outcome, notes=(*outcome.notes, *notes))
+        except CkptdError as error:
+            return refused(task, error, self._places, fetched=outcome.bytes_fetched)
+        return outcome
+
+    async def _file(self, task: Task) -> Outcome:
+        """One checkpoint's file, to its outcome, whatever happens to it."""
         outcome = settle_without_work(task, self._places, locked=self._locked)
         if outcome is not None:
             return outcome
         try:
             match task.action:
+                case Keep():
+                    return kept(task, self._places)
                 case Relock():
                     return replace(kept(task, self._places), notes=self._enter(task))
                 case Check(adopt=adopt):

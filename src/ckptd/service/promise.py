@@ -12,12 +12,20 @@ from ckptd.core.ages import Ages, Kept, Promise, promise
 from ckptd.core.audit import piece_count
 from ckptd.core.models import Lock, LockEntry
 from ckptd.core.urls import file_name
-from ckptd.store.records import FileRecord
+from ckptd.store.records import DROPPED, FileRecord, tree_key
 
 
 def kept_files(lock: Lock, records: Mapping[str, FileRecord]) -> list[Kept]:
-    """Every locked file with what is known of its verifications; nothing is known of one that changed hands."""
-    return [_kept(entry, records.get(f"{entry.name}/{file_name(entry.url)}")) for entry in lock.entries.values()]
+    """Every locked file and every tree with what is known of its verifications; an archive that was removed once its
+    tree stood is none. Nothing is known of a file that changed hands."""
+    found = []
+    for entry in lock.entries.values():
+        record, tree = records.get(f"{entry.name}/{file_name(entry.url)}"), records.get(tree_key(entry.name))
+        if record is None or record.verdict != DROPPED:
+            found.append(_kept(entry, record))
+        if tree is not None and tree.sha256 == entry.sha256:
+            found.append(Kept(tree.path, tree.size, 1, Ages.from_json(tree.ages)))
+    return found
 
 
 def _kept(entry: LockEntry, record: FileRecord | None) -> Kept:
@@ -26,9 +34,9 @@ def _kept(entry: LockEntry, record: FileRecord | None) -> Kept:
     return Kept(entry.name, entry.size, piece_count(entry.size), ages)
 
 
-def unread(entry: LockEntry, records: Mapping[str, FileRecord], ages: Ages) -> FileRecord:
-    """The record of a locked file with these ages; a new one where nothing is known of it."""
-    path = f"{entry.name}/{file_name(entry.url)}"
+def unread(name: str, entry: LockEntry, records: Mapping[str, FileRecord], ages: Ages) -> FileRecord:
+    """The record of a locked file, or of its tree, with these ages; a new one where nothing is known of it."""
+    path = name if name == tree_key(entry.name) else f"{entry.name}/{file_name(entry.url)}"
     record = records.get(path)
     if record is not None and record.sha256 == entry.sha256:
         return replace(record, ages=ages.to_json())

@@ -89,7 +89,8 @@ class Reader:
         """
         path, record = self.files.path(entry), self.files.record(entry)
         found = path.lstat()
-        # What was read of a damaged file stays known, else it would be read for ever; a good one that was touched is new.
+        # What was read of a damaged file stays known, else it would be read for ever; a good one that was touched is
+        # as if new.
         known = record is not None and (record.verdict != "intact" or record.stamp == stamp(found))
         now = time.time()
         count = piece_count(entry.size)
@@ -183,10 +184,19 @@ class Reader:
             keep_table(entry.sha256, entry.size, table, self._places)
 
     def _progress(self, reading: Reading) -> Callable[[int], None]:
-        loop, name = asyncio.get_running_loop(), reading.entry.name
+        told = self.progress(reading.entry.name)
 
         def read(count: int) -> None:
             reading.count += count
+            told(count)
+
+        return read
+
+    def progress(self, name: str) -> Callable[[int], None]:
+        """To be called in a reading thread with the bytes just read: tells of them, and keeps to the rate."""
+        loop = asyncio.get_running_loop()
+
+        def read(count: int) -> None:
             loop.call_soon_threadsafe(self._emit, events.Received(name, count))
             bucket = self._bucket
             if bucket is not None:

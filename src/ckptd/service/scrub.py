@@ -14,21 +14,25 @@ from datetime import datetime
 from sqlite3 import Connection
 
 from ckptd.core import events
-from ckptd.core.ages import Kept
+from ckptd.core.ages import Ages, Kept
 from ckptd.core.audit import EXIT_STATUS
+from ckptd.core.models import LockEntry, Outcome
 from ckptd.core.pressure import Gate
 from ckptd.core.schedule import GRAINS, Haste, Read, Rest, Stretch, decide
+from ckptd.errors import CkptdError
+from ckptd.service import trees
 from ckptd.service.judging import Judged, Reading
 from ckptd.service.promise import kept_files, unread
 from ckptd.service.reading import Reader
 from ckptd.service.workplace import Workplace
 from ckptd.store.history import add_history
-from ckptd.store.records import FileRecord, load_files, save_verdict
+from ckptd.store.records import FileRecord, load_files, save_verdict, tree_key
 from ckptd.store.state import State
 from ckptd.store.weather import weather
 
 SAVE_EVERY = 5.0  # seconds between two notes of how far a stint has come
 LOOK_EVERY = 1.0  # seconds between two looks at the machine's pressure while reading
+TREE = "/tree"
 MISSED = 1.0  # seconds to wait when nothing could be read after all
 KEEP_SPEED = 0.7  # how much of the measured speed stays when a new measure comes
 
@@ -65,6 +69,11 @@ class Scrub:
         self._rest_until = 0.0  # monotonic seconds
         self._changed = asyncio.Event()
         self._read: dict[str, tuple[int, float]] = {}  # bytes and seconds of the present round, by name
+
+    @property
+    def scrubbed(self) -> int:
+        """Bytes read since the start, what is being read now not among them."""
+        return self._done
 
     def wake(self) -> None:
         """Something has changed (manifest, lock, files): look again now."""
@@ -124,6 +133,9 @@ class Scrub:
             watcher.cancel()
 
     async def _stretch(self, reader: Reader, place: Workplace, stretch: Stretch, decision: Read, until: float) -> None:
+        if stretch.name.endswith(TREE):
+            await self._tree(reader, place, place.lock.entries[stretch.name.removesuffix(TREE)])
+            return
         entry = place.lock.entries[stretch.name]
         self._emit(events.Started(entry.name, entry.size))
         try:
@@ -153,6 +165,30 @@ class Scrub:
         self._measure(reading, time.monotonic() - begun, limited=decision.rate is not None)
         await self._settle(await reader.conclude(reading), reading)
 
+    async def _tree(self, reader: Reader, place: Workplace, entry: LockEntry) -> None:
+        """Read the unpacked tree of a checkpoint, as a whole."""
+        record, places = reader.files.records[tree_key(entry.name)], place.places
+        progress = reader.progress(entry.name)
+        outcome = Outcome(entry.name, "intact", entry.size, entry.sha256, entry.trust, str(places.tree(entry.name)))
+        try:
+            audited = await reader.thread(lambda: trees.audit(places, entry, record, "scrub", progress))
+        except CkptdError as error:
+            self._emit(events.Noted(entry.name, error.message))
+            ages = Ages.from_json(record.ages).unmark(0, 1, time.time())
+            bad = replace(record, ages=ages.to_json(), verdict="corrupt")
+            await self._state.do(lambda database: save_verdict(database, bad))
+            return
+        self._done += record.size
+
+        def save(database: Connection) -> None:
+            save_verdict(database, audited.record)
+            add_history(database, [audited.visit])
+
+        await self._state.do(save)
+        merged = trees.with_tree(outcome, audited)
+        if merged is not outcome:
+            await self._found(Judged(merged))
+
     def _held(self, decision: Read) -> bool:
         return self._gate.paused and decision.haste < Haste.ANY_LOAD
 
@@ -172,9 +208,15 @@ class Scrub:
             ages = kept.ages.settled(now, max_age)
             files.append(kept if ages is kept.ages else replace(kept, ages=ages))
             if ages is not kept.ages:
-                changed.append(unread(place.lock.entries[kept.name], records, ages))
+                entry = place.lock.entries[kept.name.removesuffix(TREE)]
+                changed.append(unread(kept.name, entry, records, ages))
         if changed:
-            await self._state.do(lambda database: [save_verdict(database, record) for record in changed])
+
+            def save(database: Connection) -> None:
+                for record in changed:
+                    save_verdict(database, record)
+
+            await self._state.do(save)
         return files
 
     # --- what came of it -----------------------------------------------------------------------------------------

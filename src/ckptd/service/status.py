@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ckptd.core.models import Checkpoint, Outcome, Problem
-from ckptd.core.plan import CONDEMNED, Check, Conflict, Distrust, Fetch, Keep, decide
+from ckptd.core.plan import CONDEMNED, Check, Conflict, Distrust, Fetch, Found, Keep, decide
 from ckptd.core.units import format_size
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
@@ -66,6 +66,17 @@ def _standing(
     found = inventory.look(final, workplace.places.store, records)
     action = decide(checkpoint, entry, found, workplace.manifest.policy.require)
     state, note, error = "present", "", None
+    places = workplace.places
+    stands = entry is not None and inventory.tree_stands(places, checkpoint.name, entry.sha256, records)
+    if (
+        entry is not None
+        and stands
+        and inventory.archive_dropped(places, inventory.key(final, places.store), entry.sha256, records)
+    ):
+        action = Keep("unpacked, and its archive is not kept")
+        final, found = places.tree(checkpoint.name), Found(entry.size)
+    elif checkpoint.unpack and not stands and isinstance(action, Keep):
+        note = f"not unpacked; run `ckptd sync {checkpoint.name}`"
     match action:
         case Fetch(reason, mends=mends):
             state = "damaged" if mends else "missing" if entry is not None or found is None else "unlocked"

@@ -13,24 +13,25 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ckptd.version import __version__
 from ckptd.core import manifest as core_manifest
-from ckptd.core import events, wire
+from ckptd.core import wire
+from ckptd.core.events import Event, Finished, Noted
 from ckptd.core.models import Checkpoint, Outcome
 from ckptd.core.permit import permitted
 from ckptd.errors import CkptdError, ConfigError, PolicyError
 from ckptd.service import sockets
 from ckptd.service.account import Readings, account, brief, readings, whole
 from ckptd.service.hub import Subscription
+from ckptd.version import __version__
 
 if TYPE_CHECKING:
     from ckptd.service.daemon import Daemon
 
 REQUEST_SECONDS = 10.0  # for a caller to say what it wants
 WATCH_EVERY = 1.0  # seconds between two standings for a watcher
-READ_AGAIN, READ_SOON = 10.0, 2.0  # seconds before it is read anew how the checkpoints stand; when one has ended
+READ_AGAIN, READ_SOON = 10.0, 2.0  # seconds until it is read anew how the checkpoints stand; when something happened
 MOST_CALLERS = 100  # at once
 
 
@@ -140,27 +141,33 @@ class Switchboard:
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Events as they come and, every second, how everything stands, until the watcher goes."""
         gone = asyncio.ensure_future(reader.read(1))
-        batch: asyncio.Future[list[events.Event]] | None = None
+        batch: asyncio.Future[list[Event]] | None = None
         try:
             with self._daemon.hub.subscribed(None) as told:
-                due, read, ended = 0.0, None, False
+                read: Readings | None = None
+                due, happened = 0.0, False
                 while not gone.done():
-                    fresh = batch.result() if batch is not None and batch.done() else []
+                    fresh: list[Event] = []
                     if time.monotonic() >= due:
-                        line, read = await self._standing(read, ended=ended)
-                        ended = ended and read.at < due - WATCH_EVERY
-                        writer.write(line)
-                        fresh += told.take()  # so that what is told here is all that the standing knows
+                        before = read
+                        read = await self._read_again(before, READ_SOON if happened else READ_AGAIN)
+                        happened = happened and read is before
+                        standing = brief if read is before else whole
+                        writer.write(wire.status_line(standing(self._daemon, read)))
+                        fresh = told.take()  # what the standing knows has been told after this
                         due = time.monotonic() + WATCH_EVERY
+                    if batch is not None and batch.done():
+                        fresh = batch.result() + fresh
+                        batch = None
                     for event in fresh:
-                        ended = ended or isinstance(event, events.Finished)
+                        happened = happened or isinstance(event, Finished | Noted)
                         writer.write(wire.event_line(event))
                     async with asyncio.timeout(sockets.CONNECT_SECONDS):
                         await writer.drain()
-                    if batch is None or batch.done():
-                        batch = asyncio.ensure_future(told.batch())
+                    batch = batch or asyncio.ensure_future(told.batch())
                     wait = max(0.0, due - time.monotonic())
-                    await asyncio.wait({gone, batch}, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
+                    watched: set[asyncio.Future[Any]] = {gone, batch}  # only whether they have ended
+                    await asyncio.wait(watched, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             pass  # it does not read: nobody waits for it
         finally:
@@ -168,12 +175,11 @@ class Switchboard:
             if batch is not None:
                 batch.cancel()
 
-    async def _standing(self, read: Readings | None, *, ended: bool) -> tuple[bytes, Readings]:
-        """The line that says how everything stands; with the checkpoints only where they have been read anew."""
-        if read is not None and time.monotonic() - read.at < (READ_SOON if ended else READ_AGAIN):
-            return wire.status_line(brief(self._daemon, read)), read
-        read = await readings(self._daemon)
-        return wire.status_line(whole(self._daemon, read)), read
+    async def _read_again(self, read: Readings | None, seconds: float) -> Readings:
+        """`read`, or what is read now when that is as old as `seconds`."""
+        if read is not None and time.monotonic() - read.at < seconds:
+            return read
+        return await readings(self._daemon)
 
 
 async def _tell_until(
@@ -186,7 +192,7 @@ async def _tell_until(
     """Tell events until the work is done. Raises ConnectionError when the caller has gone."""
     while not task.done():
         batch = asyncio.ensure_future(events.batch())
-        watched: set[asyncio.Future[object]] = {task, gone, batch}  # type: ignore[arg-type]  # only ended, not read
+        watched: set[asyncio.Future[Any]] = {task, gone, batch}  # only whether they have ended
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             batch.cancel()

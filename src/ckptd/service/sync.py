@@ -43,6 +43,7 @@ class Task:
     action: Action
     expected: Expectation
     blocked: bool = False  # a folder stands where the file should be
+    tree: bool = False  # its tree is wanted, and does not stand
 
     @classmethod
     def of(cls, workplace: Workplace, checkpoint: Checkpoint) -> Task:
@@ -55,6 +56,7 @@ def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: boo
     """What to do for each selected checkpoint. Reads sizes and times, no bodies."""
     tasks = []
     action: Action
+    keep_archive = workplace.manifest.unpack.keep_archive
     for checkpoint in workplace.selected:
         entry = workplace.lock.entries.get(checkpoint.name)
         found = inventory.look(workplace.places.final(checkpoint), workplace.places.store, records)
@@ -65,7 +67,12 @@ def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: boo
             require = workplace.manifest.policy.require
             action, expected = decide(checkpoint, entry, found, require), expectation(checkpoint, entry)
         blocked = found is None and inventory.is_folder(workplace.places.final(checkpoint))
-        task = Task(checkpoint, entry, found, action, expected, blocked)
+        stands = entry is not None and inventory.tree_stands(workplace.places, checkpoint.name, entry.sha256, records)
+        if entry is not None and checkpoint.unpack and stands and found is None and not (update or keep_archive):
+            path = f"{checkpoint.name}/{checkpoint.file_name}"
+            if inventory.archive_dropped(workplace.places, path, entry.sha256, records):
+                action = Keep("unpacked, and its archive is not kept")
+        task = Task(checkpoint, entry, found, action, expected, blocked, tree=checkpoint.unpack and not stands)
         tasks.append(task)
     return tasks
 
@@ -85,7 +92,7 @@ def describe(task: Task) -> str:
     """What would be done, in a few words (`--dry-run`)."""
     match task.action:
         case Keep():
-            return "present"
+            return "would unpack" if task.tree else "present"
         case Relock(reason):
             return f"would lock anew: {reason}"
         case Check(reason, adopt=adopt):
@@ -140,7 +147,7 @@ def refused(task: Task, error: CkptdError, places: Places, *, fetched: int = 0) 
 def settle_without_work(task: Task, places: Places, *, locked: bool) -> Outcome | None:
     """The outcome of a task that needs neither disk nor network, or None when it does."""
     name = task.checkpoint.name
-    if isinstance(task.action, Keep):
+    if isinstance(task.action, Keep) and not task.tree:
         return kept(task, places)
     if isinstance(task.action, Conflict):
         return refused(task, DriftError(task.action.message, hint=f"`ckptd update {name}` settles it"), places)

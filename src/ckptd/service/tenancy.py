@@ -14,6 +14,7 @@ from typing import TypeVar
 from ckptd.core import events
 from ckptd.core.models import TransferSettings
 from ckptd.service.ledger import Ledger
+from ckptd.service.trees import Grower
 from ckptd.store import disk, quarantine
 from ckptd.store.owner import Owner
 from ckptd.store.partials import sweep
@@ -28,11 +29,12 @@ T = TypeVar("T")
 class Tenancy:
     """What goes with owning a store."""
 
-    def __init__(self, places: Places, state: State, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, places: Places, state: State, pool: ThreadPoolExecutor, emit: events.Emit) -> None:
         self.places = places
         self.state = state
         self.pool = pool
         self.ledger = Ledger(places, state, pool)
+        self.grower = Grower(places, state, emit)
         self._budget: Budget | None = None
         self._limits: tuple[int, int, float | None] | None = None
 
@@ -67,7 +69,8 @@ async def tenancy(places: Places, emit: events.Emit) -> AsyncIterator[Tenancy]:
     try:
         if state.note:
             emit(events.Noted("state", state.note))
-        tenant = Tenancy(places, state, pool)
+        tenant = Tenancy(places, state, pool, emit)
+        held.callback(tenant.grower.close)
         await tenant.thread(tenant.ledger.refresh)
         kept_files = {record.file for record in (await state.do(load_partials)).values()}
         await tenant.thread(lambda: sweep(places, kept_files))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,3 +126,24 @@ def _follow(workplace: Workplace, path: str, value: str, wanted: Wanted) -> Foll
         return Followed(path, target.edited, note=write(target))
     except CkptdError as error:
         return Followed(path, error=error)
+
+
+def follow_all(workplace: Workplace, names: Collection[str]) -> list[str]:
+    """Keep the files of every `[[use]]` about one of `names` pointing at it; what there is to say. Blocks."""
+    known = {checkpoint.name: checkpoint for checkpoint in workplace.manifest.checkpoints}
+    said = []
+    for use in workplace.manifest.uses:
+        if use.checkpoint not in names:
+            continue
+        try:
+            followed = follow(workplace, known[use.checkpoint], use.files, Wanted(use.key))
+        except CkptdError as error:
+            said.append(f"{use.checkpoint}: its configs were not touched: {error.message}")
+            continue
+        for each in followed:
+            if each.error is not None:
+                said.append(f"{use.checkpoint}: {each.error.message}")
+            elif each.edited is not None and each.edited.changed:
+                said.append(f"{use.checkpoint}: {each.path} points at it now")
+            said += [each.note] if each.note else []
+    return said

@@ -9,22 +9,25 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from sqlite3 import Connection
 
 from ckptd.core import events
 from ckptd.core.ages import Ages
 from ckptd.core.audit import EXIT_STATUS, piece_count
 from ckptd.core.models import LockEntry, Outcome, Problem
+from ckptd.core.urls import file_name
 from ckptd.errors import CkptdError
+from ckptd.service import trees
 from ckptd.service.judging import Judged, Reading
 from ckptd.service.reading import Reader
 from ckptd.service.sync import finished
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory, state
 from ckptd.store.history import add_history
-from ckptd.store.records import save_verdict
+from ckptd.store.records import FileRecord, save_verdict, tree_key
 
 SAVE_EVERY = 5.0  # seconds between two notes of how far an audit has come
 
@@ -73,6 +76,7 @@ class Audit:
         async with asyncio.TaskGroup() as group:
             for _ in range(reader.threads):
                 group.create_task(self._work(reader, units))
+        await self._audit_trees(reader, [entry for entry, _ in due])
 
     def _chosen(self, wanted: Iterable[str] | None) -> set[str]:
         selected = {checkpoint.name for checkpoint in self._workplace.selected}
@@ -96,6 +100,10 @@ class Audit:
         """What to read, a piece (or, as None, a whole file) at a time; shared by all threads."""
         for entry, wanted in due:
             self._emit(events.Started(entry.name, entry.size))
+            path = f"{entry.name}/{file_name(entry.url)}"
+            if inventory.archive_dropped(self._workplace.places, path, entry.sha256, self._records):
+                self._tell(_tree_kept(entry, self._workplace))
+                continue
             try:
                 reading = reader.begin(entry, wanted, sha256=self._sha256)
             except OSError as error:
@@ -119,6 +127,35 @@ class Audit:
                 judged = await reader.conclude(unit)
                 self._open.pop(unit.entry.name, None)
                 self._settle(judged)
+
+    async def _audit_trees(self, reader: Reader, entries: Sequence[LockEntry]) -> None:
+        """Read the unpacked trees of these, too; many at once."""
+        waiting = iter([(entry, record) for entry in entries if (record := self._tree(entry)) is not None])
+
+        async def work() -> None:
+            for entry, record in waiting:
+                await self._audit_tree(reader, entry, record)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(reader.threads):
+                group.create_task(work())
+
+    def _tree(self, entry: LockEntry) -> FileRecord | None:
+        record = self._records.get(tree_key(entry.name))
+        return record if record is not None and record.sha256 == entry.sha256 else None
+
+    async def _audit_tree(self, reader: Reader, entry: LockEntry, record: FileRecord) -> None:
+        outcome, places = self._outcomes[entry.name], self._workplace.places
+        progress = reader.progress(entry.name)
+        try:
+            audited = await reader.thread(lambda: trees.audit(places, entry, record, "verify", progress))
+        except CkptdError as error:
+            self._tell(replace(outcome, state="corrupt", error=_problem(error), exit_status=3, tree_only=True))
+            return
+        self._judged.append(Judged(outcome, audited.record, audited.visit))
+        merged = trees.with_tree(outcome, audited)
+        if merged is not outcome:
+            self._tell(merged)
 
     def _settle(self, judged: Judged) -> None:
         self._judged.append(judged)
@@ -153,6 +190,16 @@ class Audit:
             note = await asyncio.to_thread(state.write, self._workplace.places.database, save)
             if note:
                 self._emit(events.Noted("state", note))
+
+
+def _tree_kept(entry: LockEntry, workplace: Workplace) -> Outcome:
+    """The outcome of an archive that is not kept, before its tree is looked at."""
+    tree = str(workplace.places.tree(entry.name))
+    return Outcome(entry.name, "intact", entry.size, entry.sha256, entry.trust, tree)
+
+
+def _problem(error: CkptdError) -> Problem:
+    return Problem("integrity", error.message, error.hint)
 
 
 def _unlocked(name: str) -> Outcome:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ckptd.core.plan import Found
 from ckptd.store.places import Places
 from ckptd.store.publish import stamp
-from ckptd.store.records import FileRecord, load_files, read_only
+from ckptd.store.records import DROPPED, FileRecord, load_files, read_only, tree_key
 
 
 def look(path: Path, store: Path, records: Mapping[str, FileRecord]) -> Found | None:
@@ -35,6 +35,30 @@ def is_folder(path: Path) -> bool:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
+
+
+def tree_stands(places: Places, name: str, sha256: str, records: Mapping[str, FileRecord]) -> bool:
+    """Whether the tree of this archive stands under its name, and was good when it was last looked at."""
+    record = records.get(tree_key(name))
+    if record is None or (record.sha256, record.verdict) != (sha256, "intact"):
+        return False
+    return record.stamp == tree_mark(places, name)
+
+
+def tree_mark(places: Places, name: str) -> str:
+    """Names the folder that a tree is; what is in it, an audit says. Empty when there is none."""
+    try:
+        found = os.lstat(places.tree(name))
+    except OSError:
+        return ""
+    return f"tree:{found.st_dev}:{found.st_ino}"
+
+
+def archive_dropped(places: Places, path: str, sha256: str, records: Mapping[str, FileRecord]) -> bool:
+    """Whether the archive at `path` was removed on purpose, once its tree stood."""
+    record = records.get(path)
+    gone = record is not None and (record.sha256, record.verdict) == (sha256, DROPPED)
+    return gone and not os.path.lexists(places.store / path)
 
 
 def key(path: Path, store: Path) -> str:

@@ -18,6 +18,7 @@ from ckptd.core.models import Witness
 from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 
+DROPPED = "dropped"  # the verdict on an archive that was removed once its tree stood
 BUSY_SECONDS = 30.0  # how long to wait for another process's transaction
 SCHEMA_VERSION = 2
 SCHEMA = """
@@ -241,6 +242,11 @@ def save_verdict(connection: sqlite3.Connection, record: FileRecord) -> None:
 def save_origin(connection: sqlite3.Connection, path: str, validators: dict[str, Validator]) -> None:
     """Note that the same bytes came again, and what the answers said of them. Nothing was read back from the disk."""
     connection.execute("UPDATE files SET validators = ? WHERE path = ?", (_validators_to_json(validators), path))
+
+
+def tree_key(name: str) -> str:
+    """The path under which the unpacked tree of a checkpoint is recorded."""
+    return f"{name}/tree"
 
 
 def save_sums(connection: sqlite3.Connection, sha256: str, blocks: bytes) -> None:

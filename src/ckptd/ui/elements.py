@@ -5,11 +5,13 @@ Text and attributes lose what is not printable, and URLs in them what is secret,
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree as ET
 
 from ckptd.core.urls import redact_text
 
 Part = ET.Element | str | None
+_BREAKS = re.compile(r"(?<=[/_])(?=[^/_])")
 _KEPT = " \n\N{NO-BREAK SPACE}\N{THIN SPACE}"
 
 
@@ -38,6 +40,12 @@ def harmless(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         text = "".join(char if char.isprintable() or char in _KEPT else "\N{REPLACEMENT CHARACTER}" for char in text)
     return redact_text(text) if "://" in text or "=" in text else text
+
+
+def breakable(text: str) -> list[Part]:
+    """`text` that may be broken after "/" and "_", which browsers do not do by themselves; copying it gives `text`."""
+    parts = _BREAKS.split(harmless(text))
+    return [part for each in parts for part in (ET.Element("wbr"), each)][1:]
 
 
 def document(root: ET.Element) -> str:

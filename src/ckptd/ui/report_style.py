@@ -128,7 +128,8 @@ td { overflow-wrap: break-word; }
 #checkpoints td:nth-child(5) { white-space: normal; min-width: 8.5rem; }
 .name { min-width: 14rem; overflow-wrap: anywhere; }
 .name .path { color: var(--soft); font-size: .78rem; line-height: 1.45; margin-top: .15rem; }
-.tag { display: inline-block; border: 1px solid var(--line); border-radius: 4px; padding: 0 .35rem; font-size: .78rem; }
+.tag { display: inline-block; border: 1px solid var(--line); border-radius: 4px; padding: 0 .35rem;
+  margin-right: .25rem; font-size: .78rem; }
 .when { font-size: .82rem; }
 .digest { display: inline-block; width: 9ch; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
   vertical-align: bottom; -webkit-user-select: all; user-select: all; }
@@ -167,7 +168,8 @@ footer { margin-top: 3.5rem; padding-top: 1.2rem; padding-bottom: 2.5rem; font-s
 }
 @media print {
   :root { --paper: #fff; --card: #fff; --tint: #fff; }
-  body { font-size: 10pt; -webkit-print-color-adjust: exact; print-color-adjust: exact; }
+  html { font-size: 13px; }
+  body { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
   main, footer { max-width: none; padding: 0; }
   header { padding-top: 1rem; }
   section { margin-top: 1.6rem; }
