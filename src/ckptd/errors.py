@@ -103,4 +103,4 @@ EXIT_ORDER = (3, 5, 4, 1)
 
 def worst(statuses: set[int]) -> int:
     """The exit status of a run whose checkpoints ended with `statuses`."""
-    return next((status for status in EXIT_ORDER if status in statuses), 0)
+    return next((status for status in EXIT_ORDER if status in statuses), max(statuses, default=0))

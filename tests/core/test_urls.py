@@ -101,6 +101,8 @@ def test_no_secret_survives(host: str, password: str, query: str, fragment: str,
         ("https://h/f?x#y", "https://h/f?x#y"),
         ("not a url", "not a url"),
         ("gs://bucket/a/b.tgz", "https://storage.googleapis.com/bucket/a/b.tgz"),
+        ("s3://my-bucket/a/b c.tgz", "https://my-bucket.s3.amazonaws.com/a/b%20c.tgz"),
+        ("s3://my.bucket/b%20.tgz", "https://s3.amazonaws.com/my.bucket/b%2520.tgz"),
         ("GS://bucket/b.tgz", "https://storage.googleapis.com/bucket/b.tgz"),
         ("gs://b.u_c-k/a b%20ü.tgz", "https://storage.googleapis.com/b.u_c-k/a%20b%2520%C3%BC.tgz"),
         (
@@ -122,6 +124,7 @@ def test_normalise(url: str, https: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
+        "s3://", "s3://bucket", "s3://bucket/", "s3:///k", "s3://b/../k", "s3://bucket/k?versionId=1",
         "gs://", "gs://bucket", "gs://bucket/", "gs:///o", "gs://me@b/o", "gs://b/o?x=1", "gs://b/o#x",
         "gs://b/../o",
         "hf://org/repo", "hf://org", "hf://org/repo@/f", "hf://org/repo/", "hf://org/repo/a/../f",

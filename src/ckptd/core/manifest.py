@@ -88,6 +88,7 @@ def _checkpoint(table: Table) -> Checkpoint:
         description=table.get("description", schema.description, ""),
         allow_http=table.get("allow_http", schema.flag, False),
         priority=table.get("priority", PRIORITY, 0),
+        refresh=table.get("refresh", schema.command, ()),
     )
     table.finish()
     if not checkpoint.allow_http and "sha256" not in table.data:

@@ -40,6 +40,7 @@ class Checkpoint:
     description: str = ""
     allow_http: bool = False
     priority: int = 0  # higher ones come first
+    refresh: tuple[str, ...] = ()  # prints an address for `url` that is signed, and runs out
 
 
 @dataclass(frozen=True, slots=True)

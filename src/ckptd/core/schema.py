@@ -23,7 +23,8 @@ Reader = Callable[[object], object]
 Word = TypeVar("Word", bound=StrEnum)
 
 LONGEST_NAME = 128
-SCHEMES = ("http", "https", "gs", "hf")
+SCHEMES = ("http", "https", "gs", "s3", "hf")
+LITERAL = ("gs", "s3", "hf")  # taken as they are: no percent-encoding
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEX = re.compile(r"[0-9A-Fa-f]+")
@@ -178,11 +179,11 @@ def items(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
 
 
 def url(value: object) -> str:
-    """An http, https, gs or hf URL without credentials, as written."""
+    """An http, https, gs, s3 or hf URL without credentials, as written."""
     found = _SCHEME.match(value) if isinstance(value, str) else None
     if not isinstance(value, str) or found is None or found[1].lower() not in SCHEMES:
-        raise ValueError("is not a URL that can be fetched; it begins with https://, http://, gs:// or hf://")
-    literal = found[1].lower() in ("gs", "hf")
+        raise ValueError("is not a URL that can be fetched; it begins with https://, http://, gs://, s3:// or hf://")
+    literal = found[1].lower() in LITERAL
     if (_UNSAFE_IN_OBJECT if literal else _UNSAFE_IN_URL).search(value):
         raise ValueError("contains blanks, backslashes or control characters; percent-encode them")
     if "@" in found[2]:

@@ -59,6 +59,9 @@ _HF = re.compile(
 )
 
 
+_S3 = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]*[a-z0-9])/(?P<key>.+)", re.IGNORECASE)
+
+
 def redact(url: str) -> str:
     """`url` fit to be shown: no password, no query but `generation`, no fragment, nothing unprintable."""
     found = _SHAPE.fullmatch(url)
@@ -87,10 +90,11 @@ def _redact_match(found: re.Match[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def normalise(url: str) -> str:
-    """The https form of `gs://bucket/object[#generation]` and `hf://[datasets/]org/repo[@revision]/path`.
+    """The https form of `gs://bucket/object[#generation]`, `s3://bucket/key` (a public bucket) and
+    `hf://[datasets/]org/repo[@revision]/path`.
 
     Objects and paths are taken literally there, as gsutil and huggingface_hub do: "%" becomes "%25". Other
-    URLs come back unchanged. Raises ValueError for a gs or hf URL that lacks a part.
+    URLs come back unchanged. Raises ValueError for one that lacks a part.
     """
     scheme = url[:5].lower()
     if scheme == "gs://":
@@ -99,6 +103,14 @@ def normalise(url: str) -> str:
             raise ValueError("write gs://bucket/object")
         target = f"https://storage.googleapis.com/{found['bucket']}/{_quoted(found['object'])}"
         return f"{target}?generation={found['generation']}" if found["generation"] else target
+    if scheme == "s3://":
+        found = _S3.fullmatch(url)
+        if found is None:
+            raise ValueError("write s3://bucket/key")
+        # A dot in the bucket's name would not be covered by the certificate of *.s3.amazonaws.com.
+        dotted = "." in found["bucket"]
+        base = f"s3.amazonaws.com/{found['bucket']}" if dotted else f"{found['bucket']}.s3.amazonaws.com"
+        return f"https://{base}/{_quoted(found['key'])}"
     if scheme == "hf://":
         found = _HF.fullmatch(url)
         if found is None:
@@ -121,7 +133,7 @@ def strip_for_lock(url: str) -> str:
     """`url` as in the manifest, without user and password, signed query and http fragment. Idempotent."""
     found = _SHAPE.fullmatch(url)
     if found is None or found["scheme"].lower() not in PORTS:
-        return url  # gs and hf carry neither; their "#" and "@" say which version
+        return url  # gs, s3 and hf carry neither; their "#" and "@" say which version
     query = found["query"]
     keep = bool(query) and not any(_signs(pair) for pair in re.split(r"[&;]", query))
     authority = found["authority"].rpartition("@")[2]

@@ -168,6 +168,8 @@ class Delivery:
                 urls[turn:] + urls[:turn],
                 task.expected,
                 fresh=bool(mismatches),
+                refresh=task.checkpoint.refresh,
+                url=normalise(task.checkpoint.url),
             )
             try:
                 landed = await self._download(want, partial, fetched)
@@ -204,7 +206,15 @@ class Delivery:
             good = Extents(Extents.of(*attempt.damage).gaps(total))
             known = record.validators if record is not None and record.sha256 == task.expected.sha256 else {}
             await partial.seed(final, good, total, known, attempt.flips)
-            want = Want(checkpoint.name, checkpoint.file_name, urls[attempt.source :], task.expected, mends=True)
+            want = Want(
+                checkpoint.name,
+                checkpoint.file_name,
+                urls[attempt.source :],
+                task.expected,
+                mends=True,
+                refresh=checkpoint.refresh,
+                url=normalise(checkpoint.url),
+            )
             try:
                 landed = await self._download(want, partial, fetched)
             except BrokenPromiseError as broken:

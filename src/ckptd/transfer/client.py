@@ -30,7 +30,6 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from ckptd.version import __version__
 from ckptd.core import redirect
 from ckptd.core.hosts import is_private_host
 from ckptd.core.models import Auth
@@ -41,6 +40,7 @@ from ckptd.errors import CkptdError, ConfigError, NetworkError, PolicyError
 from ckptd.transfer.failure import TransferFailed
 from ckptd.transfer.intake import Intake
 from ckptd.transfer.tap import Tap
+from ckptd.version import __version__
 
 MOST_IDLE = 64  # connections to one host that wait for another request
 LONGEST_HEADER = 64 * 1024  # bytes; signed Locations are long

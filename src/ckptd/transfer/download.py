@@ -41,6 +41,8 @@ class Want:
     expected: Expectation
     fresh: bool = False
     mends: bool = False
+    refresh: tuple[str, ...] = ()  # the command that gives an address for the first of the sources named `url`
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Download:
         self._want = want
         self._storage = storage
         self._shared = shared
-        self._sources = [Source(url) for url in want.sources]
+        self._sources = [Source(url, want.refresh if url == want.url else ()) for url in want.sources]
         self._source = self._sources[0]
         self._failed: dict[str, TransferFailed] = {}  # by source URL, since something last moved
         self._fruitless = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from urllib.parse import parse_qsl, urlsplit
@@ -22,6 +22,7 @@ from ckptd.core.urls import host_label, redact_text
 from ckptd.errors import OriginError
 from ckptd.transfer.client import Client, Reply, Request
 from ckptd.transfer.failure import TransferFailed
+from ckptd.transfer.refresh import fresh_url
 
 GOOGLE_STORAGE = "storage.googleapis.com"
 AMAZON = ".amazonaws.com"
@@ -52,8 +53,10 @@ class Opened:
 class Source:
     """One URL and what we have learnt of its origin in this run."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, refresh: Sequence[str] = ()) -> None:
         self.url = url
+        self._refresh = tuple(refresh)  # the command that gives an address for `url`, where that takes a signature
+        self._signed: str | None = None
         self.host = host_label(url)
         self.manners = Manners.CONDITIONAL
         self._raw = False
@@ -81,8 +84,12 @@ class Source:
         """
         known = asked.known if asked.known is not None else Validator()
         condition = known.if_range if asked.ranged and self.manners is Manners.CONDITIONAL else None
-        url = self._resolved or self._versioned(known)
-        exact = replace(asked, raw=self._raw, pinned_version=self._resolved is None and url != self.url)
+        renewed = bool(self._refresh) and self._signed is None
+        if renewed:
+            self._signed = await fresh_url(self._refresh)
+        url = self._resolved or self._signed or self._versioned(known)
+        pinned = self._resolved is None and self._signed is None and url != self.url
+        exact = replace(asked, raw=self._raw, pinned_version=pinned)
         fresh = fresh or (asked.known is None and not asked.digest_known)
         reply = await client.open(Request(url, self.url, self._headers(asked, condition), fresh=fresh))
         try:
@@ -91,7 +98,10 @@ class Source:
             witnesses, stated = _vouched((*self._on_the_way, reply.head))
             identity = next((each.value.hex() for each in witnesses if each.algorithm == "sha256"), "")
             verdict = judge(exact, reply.head, identity)
-            doubtful = reply.reused or (self._resolved is not None and reply.head.status in EXPIRED)
+            expired = reply.head.status in EXPIRED and (
+                self._resolved is not None or (self._signed is not None and not renewed)
+            )
+            doubtful = reply.reused or expired
             if isinstance(verdict, Refused) and not doubtful:
                 raise await _refusal(reply, verdict)
         except BaseException:
@@ -102,6 +112,8 @@ class Source:
             # somebody else. Ask once more where neither can be.
             reply.close()
             self._resolved = None
+            if expired:
+                self._signed = None
             return await self.ask(client, asked, fresh=True)
         if reply.hops:
             self._resolved = reply.url
