@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.core.models import Holder, Usage
+from ckptd.core.models import Damage, Holder, Usage
 from ckptd.core.quarantine import (
     Action,
     Entry,
     Kept,
     Report,
-    Stretch,
     admit,
     entry_name,
     parse,
@@ -36,7 +35,7 @@ REPORT = Report(
     expected_pieces="blake3:16777216:" + 64 * "1",
     actual_size=900,
     actual_sha256=64 * "2",
-    damage=(Stretch(100, 50, "changed", "one bit"), Stretch(900, 100, "truncated")),
+    damage=(Damage(100, 50, "changed", "one bit"), Damage(900, 100, "truncated")),
     cause="truncated",
     summary="The file was cut off at 900 bytes.",
     found_at=NOON + 0.25,
@@ -208,7 +207,7 @@ def test_no_secret_gets_into_a_report() -> None:
         REPORT,
         cause=f"from {url}",
         summary=f"see {url}",
-        damage=(Stretch(0, 1, "html", f"holds {url}"),),
+        damage=(Damage(0, 1, "html", f"holds {url}"),),
         usage=Usage((Holder(1, "ada", f"curl {url}", NOON, "open"),)),
     )
     assert "hunter2" not in render(report)
@@ -231,7 +230,7 @@ REPORTS = st.builds(
     expected_pieces=st.none() | TEXTS,
     actual_size=st.none() | COUNTS,
     actual_sha256=st.none() | TEXTS,
-    damage=st.lists(st.builds(Stretch, COUNTS, COUNTS, TEXTS, TEXTS), max_size=3).map(tuple),
+    damage=st.lists(st.builds(Damage, COUNTS, COUNTS, TEXTS, TEXTS), max_size=3).map(tuple),
     cause=TEXTS,
     summary=TEXTS,
     found_at=MOMENTS,

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from ckptd.core.models import Holder, Usage
-from ckptd.core.quarantine import Action, Entry, Kept, Report, Stretch, entry_name
+from ckptd.core.models import Damage, Holder, Usage
+from ckptd.core.quarantine import Action, Entry, Kept, Report, entry_name
 from ckptd.errors import StorageError
 from ckptd.store import quarantine
 from ckptd.store.places import Places
@@ -50,7 +50,7 @@ REPORT = Report(
     expected_pieces=None,
     actual_size=len(BODY),
     actual_sha256=64 * "1",
-    damage=(Stretch(5000, 10, "changed"),),
+    damage=(Damage(5000, 10, "changed"),),
     cause="flipped bit",
     summary="One bit is not what it was.",
     found_at=NOON,

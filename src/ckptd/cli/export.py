@@ -48,7 +48,7 @@ def export(options: Options, names: tuple[str, ...], *, kind: str | None, wanted
     if no_pieces and kind != "metalink":
         raise click.UsageError("--no-pieces goes with --format metalink")
     workplace = options.workplace(names)
-    path = None if wanted is None else service.target(workplace, wanted)
+    path = None if wanted is None else service.target(workplace, wanted, "--output")
     if kind == "json":
         outcomes, known = service.known(workplace, names)
         status = worst({outcome.exit_status for outcome in outcomes})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ckptd.core.models import Checkpoint, LockEntry, Trust
+from ckptd.core.models import Checkpoint, LockEntry, Trust, Witness
 from ckptd.core.ranges import Span
 from ckptd.core.urls import strip_for_lock
 
@@ -90,6 +90,16 @@ class Mend:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take the bytes of a file of `size` bytes that is elsewhere on this machine, if something vouches for them."""
+
+    reason: str
+    path: str
+    size: int
+    witnesses: tuple[Witness, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
     """Manifest and lock disagree, and only `ckptd update` may settle that."""
 
@@ -103,7 +113,7 @@ class Distrust:
     message: str
 
 
-Action = Keep | Relock | Check | Fetch | Mend | Conflict | Distrust
+Action = Keep | Relock | Check | Fetch | Mend | Adopt | Conflict | Distrust
 
 
 def expectation(checkpoint: Checkpoint, entry: LockEntry | None) -> Expectation:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from ckptd.core.models import Holder, Usage
+from ckptd.core.models import Damage, Holder, Usage
 from ckptd.core.urls import redact_text
 
 T = TypeVar("T")
@@ -29,16 +29,6 @@ class Action(StrEnum):
     REPAIRED = "repaired"  # proven bytes took its place
     HELD = "held"  # its name was taken away: the file itself is here
     KEPT = "kept"  # it was left where it is
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A damaged range of the file, in bytes, and what is the matter with it."""
-
-    offset: int
-    length: int
-    verdict: str
-    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +51,7 @@ class Report:
     expected_pieces: str | None
     actual_size: int | None
     actual_sha256: str | None
-    damage: tuple[Stretch, ...]
+    damage: tuple[Damage, ...]
     cause: str
     summary: str
     found_at: float  # POSIX seconds
@@ -192,7 +182,7 @@ def parse(text: str) -> Report:
         actual_size=actual.maybe("size", actual.whole),
         actual_sha256=actual.maybe("sha256", actual.text),
         damage=tuple(
-            Stretch(each.whole("offset"), each.whole("length"), each.text("verdict"), each.text("detail"))
+            Damage(each.whole("offset"), each.whole("length"), each.text("verdict"), each.text("detail"))
             for each in top.tables("damage")
         ),
         cause=top.text("cause"),

@@ -10,16 +10,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ckptd.core import events
-from ckptd.core.models import Manifest, Outcome
-from ckptd.core.plan import Expectation, Fetch, Mend
+from ckptd.core.models import Manifest, Outcome, Trust
+from ckptd.core.plan import Adopt, Expectation, Fetch, Mend
 from ckptd.core.proof import BrokenPromiseError, Mismatch, Proven, admissible, after_mismatches, prove
 from ckptd.core.ranges import Extents
 from ckptd.core.remedy import mending
 from ckptd.core.urls import normalise, rewrite
-from ckptd.errors import CkptdError, DriftError, StorageError
+from ckptd.errors import CkptdError, DriftError, IntegrityError, PolicyError, StorageError
 from ckptd.service.sync import Task, refused
 from ckptd.service.tenancy import Tenancy
 from ckptd.store import inventory
@@ -32,13 +33,14 @@ from ckptd.transfer.swarm import Shared
 
 QUICK = 2  # downloads of small ones that may run beside a full set of large ones
 SMALL = 64 * 1024 * 1024  # bytes
+DONE = {"fetch": "fetched", "repair": "repaired", "adopt": "adopted"}  # what the history calls it -> the state
 LAST_CARE = 10.0  # seconds to save what is there when stopped
 
 
 class Remedy(Protocol):
     """What a pass that repairs does otherwise than one that fetches (`service.repair`)."""
 
-    def action(self, task: Task) -> Mend | Fetch | None:
+    def action(self, task: Task) -> Mend | Fetch | Adopt | None:
         """What is to be done about this checkpoint; None when there is nothing to mend any more."""
         ...
 
@@ -92,7 +94,7 @@ class Delivery:
             total, proof, digests = await self._until_proven(task, partial, fetched)
             return _Arrived(total, proof, digests, max(0, min(reused, total - fetched.count)))
 
-        return await self._into_place(task, work, mends=mends)
+        return await self._into_place(task, work, "repair" if mends else "fetch")
 
     async def mend(self, task: Task, action: Mend) -> Outcome:
         """Take the good bytes of what is there, fetch the others."""
@@ -101,12 +103,34 @@ class Delivery:
             total, proof, digests = await self._until_mended(task, action, partial, fetched)
             return _Arrived(total, proof, digests, total - fetched.count)
 
-        return await self._into_place(task, work, mends=True)
+        return await self._into_place(task, work, "repair")
+
+    async def adopt(self, task: Task, action: Adopt) -> Outcome:
+        """Take the bytes from a file that is elsewhere on this machine, which stays as it is."""
+
+        async def work(partial: Partial, fetched: _Counter) -> _Arrived:
+            del fetched
+            whole = Extents.of((0, action.size))
+            await partial.seed(Path(action.path), whole, action.size, {}, witnesses=action.witnesses)
+            digests = await partial.digests(action.size)
+            proof = prove(task.expected, action.size, digests, action.witnesses)
+            if isinstance(proof, Mismatch):
+                raise IntegrityError(f"{action.path} is not what is wanted: {proof.message}")
+            if not task.expected.digest_known and proof.trust is Trust.FIRST_USE:
+                sha256 = digests["sha256"].hex()
+                hint = f'pin it, if you know that it is right: sha256 = "{sha256}"'
+                raise PolicyError(
+                    f"nothing vouches for {action.path}: no pin, no lock, no digest of its origin", hint=hint
+                )
+            admit(self._manifest, proof, task.expected, confirmed=True)
+            return _Arrived(action.size, proof, digests, action.size)
+
+        return await self._into_place(task, work, "adopt")
 
     async def _into_place(
-        self, task: Task, work: Callable[[Partial, _Counter], Awaitable[_Arrived]], *, mends: bool
+        self, task: Task, work: Callable[[Partial, _Counter], Awaitable[_Arrived]], action: str
     ) -> Outcome:
-        """Have `work` fill a partial with proven bytes, and publish them."""
+        """Have `work` fill a partial with proven bytes, and publish them; the history calls that `action`."""
         name = task.checkpoint.name
         if self._full is not None:
             raise StorageError(f"not begun, because the disk is failing: {self._full.message}", hint=self._full.hint)
@@ -135,10 +159,10 @@ class Delivery:
                 {name: value.hex() for name, value in digests.items() if name not in ALWAYS},
                 dict(partial.validators),
             )
-            if mends and self._remedy is not None:
+            if action == "repair" and self._remedy is not None:
                 await self._remedy.secure(task)
             seconds = loop.time() - begun
-            return await self._finish(task, partial, verified, fetched.count, arrived.reused, seconds, mends=mends)
+            return await self._finish(task, partial, verified, fetched.count, arrived.reused, seconds, action)
         except DriftError as error:
             if self._remedy is None:
                 return refused(task, error, self._tenancy.places, fetched=fetched.count)
@@ -253,11 +277,10 @@ class Delivery:
         fetched: int,
         reused: int,
         seconds: float,
-        *,
-        mends: bool,
+        action: str,
     ) -> Outcome:
         """Publish, unless the very same bytes are there already."""
-        entry, state = verified.entry, "repaired" if mends else "fetched"
+        entry, state = verified.entry, DONE[action]
         same = task.found is not None and task.found.unchanged and task.found.sha256 == entry.sha256
         if same:
             await partial.begin_again()
@@ -268,7 +291,7 @@ class Delivery:
         else:
             await self._tenancy.ledger.publish(
                 verified,
-                action="repair" if mends else "fetch",
+                action=action,
                 fetched=fetched,
                 seconds=seconds,
                 frozen=self._locked,
@@ -289,7 +312,9 @@ class Delivery:
         """Save what is there of an unfinished download; also when we are being stopped."""
         with suppress(CkptdError, TimeoutError):
             async with asyncio.timeout(LAST_CARE):
-                if partial.fd >= 0 and partial.error is None and not partial.finished:
+                if partial.seeded and not partial.finished:
+                    await partial.begin_again()
+                elif partial.fd >= 0 and partial.error is None and not partial.finished:
                     await partial.drained()
                     await partial.remember(force=True)
         await partial.close()

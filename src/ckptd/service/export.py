@@ -110,20 +110,23 @@ def came_to(workplace: Workplace, file: Listed, state: str = "exported", problem
 # --- to a file -------------------------------------------------------------------------------------------------------
 
 
-def target(workplace: Workplace, wanted: str) -> Path:
-    """The file to write. Raises ConfigError for one that is ours, or that cannot be replaced as a whole."""
+def target(workplace: Workplace, wanted: str, option: str) -> Path:
+    """The file that `option` names, links followed. Raises ConfigError for one that is ours, or is no plain file.
+
+    Asked before anything is read: nobody wants to hear it after hours. Whether it can be written is seen then.
+    """
     places = workplace.places
     path = Path(os.path.realpath(wanted))
     ours = {Path(os.path.realpath(each)): what for each, what in ((workplace.path, "manifest"), (places.lock, "lock"))}
     if path in ours:
-        raise ConfigError(f"--output {wanted} is the {ours[path]}", hint="name another file")
+        raise ConfigError(f"{option} {wanted} is the {ours[path]}", hint="name another file")
     if any(path.is_relative_to(os.path.realpath(each)) for each in (places.store, places.state)):
-        raise ConfigError(f"--output {wanted} lies in the store", hint="name a file elsewhere")
+        raise ConfigError(f"{option} {wanted} lies in the store", hint="name a file elsewhere")
     if not path.parent.is_dir():
-        raise ConfigError(f"--output {wanted}: there is no folder {path.parent}", hint="make it first")
+        raise ConfigError(f"{option} {wanted}: there is no folder {path.parent}", hint="make it first")
     with suppress(OSError):
-        if not stat.S_ISREG(os.stat(wanted).st_mode):
-            raise ConfigError(f"--output {wanted} is no plain file", hint="without --output it goes to stdout")
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{option} {wanted} is no plain file", hint="name a file that can be replaced")
     return path
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ckptd.core import events
 from ckptd.core.models import Outcome, Trust
-from ckptd.core.plan import Check, Expectation, Fetch, Keep, Mend, Relock, relocked
+from ckptd.core.plan import Adopt, Check, Expectation, Fetch, Keep, Mend, Relock, relocked
 from ckptd.core.proof import Mismatch, Proven, prove
 from ckptd.errors import CkptdError, DriftError
 from ckptd.service.delivery import Delivery, Known, Remedy, admit
@@ -175,6 +175,8 @@ class Pass:
                     return await self._delivery.fetch(task, mends=True)
                 case Fetch(mends=mends):
                     return await self._delivery.fetch(task, mends=mends)
+                case Adopt():
+                    return await self._delivery.adopt(task, task.action)
                 case Mend():
                     return await self._delivery.mend(task, task.action)
                 case _:

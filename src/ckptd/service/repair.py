@@ -18,7 +18,7 @@ from pathlib import Path
 from ckptd.core import events, quarantine
 from ckptd.core.models import Checkpoint, LockEntry, OnDamage, Outcome, Problem, Trust, Usage
 from ckptd.core.plan import Conflict, Fetch, Mend
-from ckptd.core.quarantine import Report, Stretch
+from ckptd.core.quarantine import Report
 from ckptd.core.remedy import MENDABLE, remedy
 from ckptd.core.urls import file_name
 from ckptd.errors import BusyError, CkptdError, DriftError, IntegrityError
@@ -190,7 +190,7 @@ class Repair:
             expected_pieces=entry.pieces,
             actual_size=size,
             actual_sha256=None,
-            damage=tuple(Stretch(each.offset, each.length, each.verdict, each.detail) for each in found.damage or ()),
+            damage=found.damage or (),
             cause=case.cause if case is not None else found.state,
             summary=case.summary if case is not None else "",
             found_at=time.time(),

@@ -6,12 +6,9 @@ Reads no file bodies; decides nothing about what the page says (`core.report`) o
 
 from __future__ import annotations
 
-import os
 import socket
-import stat
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from ckptd.core.ages import Ages, Kept, promise
 from ckptd.core.models import LockEntry, Outcome
 from ckptd.core.report import Entry, Evidence, Page
 from ckptd.core.urls import file_name
-from ckptd.errors import ConfigError, StorageError
+from ckptd.errors import StorageError
 from ckptd.service.promise import kept_files
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory, quarantine
@@ -30,24 +27,6 @@ from ckptd.version import __version__
 
 MODE = 0o644
 EVIDENCE = 50  # entries of the quarantine that are shown
-
-
-def target(workplace: Workplace, wanted: str) -> Path:
-    """The file to write, links followed. Raises ConfigError for one that is ours, or that is no plain file.
-
-    Asked before anything is read: nobody wants to hear it after hours. Whether it can be written is seen then.
-    """
-    places = workplace.places
-    path = Path(os.path.realpath(wanted))
-    ours = {Path(os.path.realpath(each)): what for each, what in ((workplace.path, "manifest"), (places.lock, "lock"))}
-    if path in ours:
-        raise ConfigError(f"--report {wanted} is the {ours[path]}", hint="name another file")
-    if any(path.is_relative_to(os.path.realpath(each)) for each in (places.store, places.state)):
-        raise ConfigError(f"--report {wanted} lies in the store", hint="name a file elsewhere")
-    with suppress(OSError):
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError(f"--report {wanted} is no plain file", hint="name a file, such as report.html")
-    return path
 
 
 def gather(

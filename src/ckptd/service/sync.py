@@ -13,6 +13,7 @@ from ckptd.core import events
 from ckptd.core.models import Checkpoint, LockEntry, Outcome, Problem
 from ckptd.core.plan import (
     Action,
+    Adopt,
     Check,
     Conflict,
     Distrust,
@@ -101,6 +102,8 @@ def describe(task: Task) -> str:
             return f"would fetch: {reason}"
         case Mend(reason):
             return f"would mend: {reason}"
+        case Adopt(reason):
+            return f"would take it in: {reason}"
         case Conflict(message):
             return f"conflict: {message}"
         case Distrust(message):

@@ -55,6 +55,7 @@ class Partial:
         self.path = places.partials
         self.fd = -1
         self.finished = False  # published: nothing is left to remember
+        self.seeded = False  # begun with bytes that no origin sent: proven now, or forgotten
         self.total: int | None = None
         self.error: CkptdError | None = None
         self.written = Extents()
@@ -99,6 +100,7 @@ class Partial:
         total: int,
         validators: Mapping[str, Validator],
         flips: Sequence[tuple[int, int]] = (),
+        witnesses: Sequence[Witness] = (),
     ) -> None:
         """Begin with the `good` bytes of a damaged file of `total` bytes, shared with it where the filesystem can.
 
@@ -110,6 +112,8 @@ class Partial:
         await self._call(lambda: copying.fill(source, self.fd, spans, total, flips))
         self.total, self.written = total, Extents.of(*spans)
         self.validators = dict(validators)
+        self.witnesses = tuple(witnesses)
+        self.seeded = True
         self._start_lanes()
 
     async def whole(
@@ -139,6 +143,7 @@ class Partial:
         old = self.path
         self.written = self._synced = Extents()
         self.total, self.validators, self.witnesses, self.error = None, {}, (), None
+        self.seeded = False
         self._lanes = []
         await self.forget()
         if old != self._places.partials:
@@ -226,6 +231,8 @@ class Partial:
 
     async def remember(self, *, force: bool = False) -> None:
         """Note in the state database what is written, now and then also after syncing it."""
+        if self.seeded:
+            return  # a later run would take them for what an origin sent
         now = self._loop.time()
         if not force and now - self._last_note < REMEMBER_EVERY:
             return
