@@ -12,7 +12,7 @@ RUN := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
 .DELETE_ON_ERROR:
-.PHONY: help demo install test test-slow lint format bench clean
+.PHONY: help demo install test test-slow lint format bench man clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ format: $(DEV) ## let ruff rewrite the sources
 
 bench: $(DEV) ## measure beside aria2 and curl; BENCH="--workload big14 --rounds 5" and others: BENCH=--help
 	$(BIN)/python -m benchmarks.bench $(BENCH)
+
+man: $(RUN) ## build the manual pages: build/man/ckptd.1 and ckptd-manifest.5
+	$(BIN)/python docs/man/build.py build/man
 
 clean: ## remove what was made here, the environment and the benchmark's files too
 	rm -rf $(VENV) build dist .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,4 +1,4 @@
-"""Measure `ckptd sync` and `verify` beside aria2, curl, sha256sum and the bare hashing, in alternation: medians, ratios.
+"""Measure `ckptd sync` and `verify` beside aria2, curl and sha256sum, in alternation, and print medians and ratios.
 
     python -m benchmarks.bench --workload big14 --rounds 3
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
-from workplace import wait_until
+import tomli
 
 T = TypeVar("T")
 
@@ -56,6 +56,11 @@ def lacks() -> str:
             return f"{program} is not installed (systemd-container, util-linux)"
     if not (ROOT / "usr/lib/systemd/systemd").exists() or not WHEELS.is_dir():
         return f"{CACHE} has no Debian to boot and no wheels: run .ci/box once"
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        asked = tomli.load(file)
+    wanted = [*asked["project"]["dependencies"], *asked["build-system"]["requires"]]
+    if (WHEELS / ".made-by").read_text().splitlines() != wanted:
+        return f"{WHEELS} are not what pyproject.toml asks for: run .ci/box again"
     return ""
 
 
@@ -131,43 +136,35 @@ class Box:
     # ---- reaching in
 
     def run(
-        self, *command: str, user: str | None = None, timeout: float = 60, stdin: str | None = None
+        self, *command: str, user: str | None = None, timeout: float = 60, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the box to its end, as root or as `user` with that user's groups."""
-        enter = [f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
-        other = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
-        environment = [
-            "PATH=/opt/ckptd/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LANG=C.UTF-8",
-            "TZ=UTC",
-            "HOME=/nonexistent",
-        ]
         return subprocess.run(
-            ["nsenter", *enter, "--", *other, "env", "-i", *environment, *command],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            check=False,
+            [*self._enter(user), *command], capture_output=True, text=True, timeout=timeout, input=stdin, check=False
         )
 
-    def do(self, *command: str, timeout: float = 60, stdin: str | None = None) -> str:
+    def _enter(self, user: str | None) -> list[str]:
+        """What comes before a command to run it in the box."""
+        namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        other = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"] if user else []
+        environment = ["PATH=/opt/ckptd/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"]
+        return ["nsenter", f"--target={self._leader}", *namespaces, "--", *other, "env", "-i", *environment]
+
+    def do(self, *command: str, timeout: float = 60, stdin: str = "") -> str:
         """Run a command as root that must succeed; its stdout."""
         done = self.run(*command, timeout=timeout, stdin=stdin)
         assert done.returncode == 0, f"{command}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
     def path(self, path: str) -> Path:
-        """A file of the box, seen from outside. Absolute links in it lead into our own root."""
+        """A file of the box, to be read from outside. Not for writing: an absolute link would lead into *our* root."""
         return Path(f"/proc/{self._leader}/root") / path.lstrip("/")
 
-    def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Make a file of root's in the box, and the folders to it."""
-        file = self.path(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        file.chmod(mode)
+    def write(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
+        """Make a file of root's in the box, and the folders to it; a link that stands there is replaced."""
+        data = content.encode() if isinstance(content, str) else content
+        install = ["install", "-D", f"--mode={mode:o}", "/dev/stdin", path]
+        subprocess.run([*self._enter(None), *install], input=data, capture_output=True, timeout=60, check=True)
 
     def inside(self, make: Callable[[], T]) -> T:
         """Call `make` in the network of the box: sockets that it makes are the box's."""
@@ -195,15 +192,14 @@ class Box:
 
     def wait_for(self, unit: str, *, seconds: float = 30, **wanted: str | Callable[[str], bool]) -> None:
         """Until the unit's properties are as wanted."""
-
-        def holds() -> bool:
-            found = {name: self.show(unit, name) for name in wanted}
-            return all(want(found[name]) if callable(want) else want == found[name] for name, want in wanted.items())
-
-        try:
-            wait_until(holds, seconds=seconds, what=f"{unit}: {wanted}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.describe(unit)}") from None
+        deadline = time.monotonic() + seconds
+        while True:
+            lines = self.do("systemctl", "show", f"--property={','.join(wanted)}", unit).splitlines()
+            found = {name: value for name, _, value in (line.partition("=") for line in lines)}
+            if all(want(found[name]) if callable(want) else want == found[name] for name, want in wanted.items()):
+                return
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {found}\n{self.describe(unit)}"
+            time.sleep(0.1)  # asking costs the processor more than the unit does
 
     def journal(self, unit: str, *options: str) -> str:
         """The unit's lines in the journal, all that were written until now."""

@@ -1,4 +1,4 @@
-"""Manifests and locks that are wrong (contract, Manifest and Lock; issue 2, Bad input).
+"""Manifests and locks that are wrong (contract, Manifest and Lock).
 
 Exit 2 before any request, nothing touched, and a message that names line and key and what would be right.
 """
@@ -324,7 +324,7 @@ def bad_locks(url: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("row", sorted(bad_locks("http://x/y")))
 def test_bad_lock_is_refused_untouched(origin: Origin, site: Workplace, row: str) -> None:
-    """issue 2: torn, newer, merge markers: exit 2, before any request, the lock byte for byte as it was."""
+    """Torn, newer, merge markers: exit 2, before any request, the lock byte for byte as it was."""
     url = origin.put(PATH, A)
     site.one(url)
     content = bad_locks(url)[row]
@@ -377,7 +377,7 @@ def test_places_that_collide(origin: Origin, site: Workplace, key: str) -> None:
 
 
 def test_shipped_manifest_is_valid(site: Workplace) -> None:
-    """issue 2: the shipped manifest names the 14 checkpoints of the page, with tags and descriptions."""
+    """The shipped manifest names the 14 checkpoints of the page, with tags and descriptions."""
     shipped = Path(__file__).parents[2] / "manifest.toml"
     site.manifest.write_bytes(shipped.read_bytes())
     run = site.run("status", "--json").expect(0, 1)

@@ -67,7 +67,7 @@ def test_json_of_sync(origin: Origin, site: Workplace) -> None:
 
 
 def test_small_file_takes_one_request(origin: Origin, site: Workplace) -> None:
-    """issue 2: small files take one request, and its body crosses the wire once."""
+    """Small files take one request, and its body crosses the wire once."""
     site.one(origin.put(PATH, A))
     site.sync().expect(0)
     assert [x.request.method for x in origin.requests()] == ["GET"]
@@ -517,7 +517,7 @@ def test_status(origin: Origin, site: Workplace) -> None:
 
 
 def test_start_up_imports_nothing_heavy(origin: Origin, locked: Workplace) -> None:
-    """issue 2: commands that move no bytes import neither aiohttp nor rich's live display."""
+    """Commands that move no bytes import neither aiohttp nor rich's live display."""
     for command in (["--version"], ["status"], ["path", "--file", "a"], ["verify"]):
         run = locked.run(*command, env={"PYTHONPROFILEIMPORTTIME": "1"}).expect(0)
         lines = [line for line in run.err.splitlines() if line.startswith("import time")]
@@ -528,7 +528,7 @@ def test_start_up_imports_nothing_heavy(origin: Origin, locked: Workplace) -> No
 
 
 def test_start_up_of_nothing_to_do(origin: Origin, locked: Workplace) -> None:
-    """issue 2: a sync with nothing to do does not pay for aiohttp either."""
+    """A sync with nothing to do does not pay for aiohttp either."""
     origin.forget()
     run = locked.run("sync", env={"PYTHONPROFILEIMPORTTIME": "1"}).expect(0)
     assert not [line for line in run.err.splitlines() if line.rpartition("|")[2].strip() == "aiohttp"]
@@ -612,14 +612,14 @@ def test_status_while_a_sync_runs(origin: Origin, site: Workplace) -> None:
 
 
 def test_shell_completion(site: Workplace) -> None:
-    """issue 2: shell completion."""
+    """Shell completion."""
     for shell in ("bash", "zsh", "fish"):
         run = site.run(env={"_CKPTD_COMPLETE": f"{shell}_source"}).expect(0)
         assert "ckptd" in run.out
 
 
 def test_completion_of_names(origin: Origin, locked: Workplace) -> None:
-    """issue 2: shell completion offers the names and tags of the manifest."""
+    """Shell completion offers the names and tags of the manifest."""
     locked.write({"name": "resnet", "url": origin.put(PATH, A), "tags": ["vision"]})
     env = {"_CKPTD_COMPLETE": "bash_complete", "COMP_WORDS": "ckptd sync res", "COMP_CWORD": "2"}
     assert "resnet" in locked.run(env=env).out

@@ -110,7 +110,7 @@ def test_what_was_done_before_the_signal_is_locked(origin: Origin, site: Workpla
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.slow
 def test_killed_at_random_until_done(origin: Origin, site: Workplace, seed: int) -> None:
-    """issue 2: SIGKILL at random moments in a loop until done, then compared (I1, I2, I6).
+    """SIGKILL at random moments in a loop until done, then compared (I1, I2, I6).
 
     Several files, one of them large and slow enough to be fetched in segments; invariants are checked after
     every kill. The time to live grows, so that the loop ends on a slow machine as well.

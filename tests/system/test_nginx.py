@@ -1,4 +1,4 @@
-"""A real origin: nginx with ranges, TLS and `limit_rate`, and the shipped manifest (issue 2, Done when)."""
+"""A real origin: nginx with ranges, TLS and `limit_rate`, and the shipped manifest."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def shipped(site: Workplace, nginx: Nginx, archives: dict[str, bytes]) -> Workpl
 def test_fourteen_archives_then_nothing_to_do_then_a_flipped_bit(
     shipped: Workplace, nginx: Nginx, archives: dict[str, bytes]
 ) -> None:
-    """issue 2, Done when: sync succeeds, is a no-op on the second run, verify finds one flipped bit."""
+    """Sync succeeds, is a no-op on the second run, verify finds one flipped bit."""
     run = shipped.sync().expect(0)
     assert len(archives) == 14
     for name, body in archives.items():
@@ -70,7 +70,7 @@ def test_fourteen_archives_then_nothing_to_do_then_a_flipped_bit(
 
 
 def test_tls(site: Workplace, nginx: Nginx, ca_file: Path) -> None:
-    """issue 2: HTTPS with a CA given by SSL_CERT_FILE; without it the certificate is refused."""
+    """HTTPS with a CA given by SSL_CERT_FILE; without it the certificate is refused."""
     body = tgz(400_000, 2000)
     nginx.put("/tls/model.tar.gz", body)
     site.extra_digests.add(sha256(body))
@@ -83,7 +83,7 @@ def test_tls(site: Workplace, nginx: Nginx, ca_file: Path) -> None:
 
 
 def test_slow_connections_killed_and_resumed(site: Workplace, nginx: Nginx) -> None:
-    """issue 2: `limit_rate` a connection; killed half-way, the next run ends it, the bytes are right (I6)."""
+    """`limit_rate` a connection; killed half-way, the next run ends it, the bytes are right (I6)."""
     body = tgz(24_000_000, 2001)
     nginx.put("/model.tar.gz", body)
     site.extra_digests.add(sha256(body))
@@ -98,7 +98,7 @@ def test_slow_connections_killed_and_resumed(site: Workplace, nginx: Nginx) -> N
 
 
 def test_slow_connections_are_several(site: Workplace, nginx: Nginx) -> None:
-    """issue 2: ranged segments on up to `connections` connections when the transfer is slow."""
+    """Ranged segments on up to `connections` connections when the transfer is slow."""
     body = tgz(24_000_000, 2002)
     nginx.put("/segments.tar.gz", body)
     site.extra_digests.add(sha256(body))

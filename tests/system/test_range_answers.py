@@ -100,7 +100,7 @@ def test_resume_asks_for_the_rest_alone(origin: Origin, site: Workplace) -> None
 
 
 def test_cut_again_and_again_with_progress_is_no_failure(origin: Origin, site: Workplace) -> None:
-    """issue 2: retries count only attempts without progress; ten cuts with `retries = 2` are fine."""
+    """Retries count only attempts without progress; ten cuts with `retries = 2` are fine."""
     site.one(origin.put(PATH, A))
     rule = origin.on(PATH, f.cut(len(A) // 10 - 100), times=None)
     site.sync().expect(0)

@@ -220,7 +220,7 @@ def test_private_redirects_can_be_allowed(origins: Origins, site: Workplace) -> 
 
 
 def test_proxy_from_the_environment(origin: Origin, site: Workplace) -> None:
-    """issue 2: proxies from the environment; the request carries the whole URL, resumes too."""
+    """Proxies from the environment; the request carries the whole URL, resumes too."""
     site.env["http_proxy"] = origin.url("")
     origin.put("/a.tgz", A)
     origin.on("/a.tgz", f.cut(CUT))
@@ -231,7 +231,7 @@ def test_proxy_from_the_environment(origin: Origin, site: Workplace) -> None:
 
 
 def test_no_proxy_is_honoured(origins: Origins, site: Workplace) -> None:
-    """issue 2: `no_proxy` keeps a host from the proxy."""
+    """`no_proxy` keeps a host from the proxy."""
     proxy, origin = origins.new(), origins.new()
     site.env |= {"http_proxy": proxy.url(""), "no_proxy": "127.0.0.1,localhost"}
     site.one(origin.put("/a.tgz", A))

@@ -18,8 +18,7 @@ def giver(site: Workplace, origin: Origin) -> Path:
     """A command that counts how often it is asked, and signs with a new signature each time."""
     calls, script = site.root / "calls", site.root / "give"
     script.write_text(
-        f"#!/bin/sh\necho called >> {calls}\n"
-        f"echo \"{origin.url(PATH)}?X-Amz-Signature={SECRET}$(wc -l < {calls})\"\n"
+        f'#!/bin/sh\necho called >> {calls}\necho "{origin.url(PATH)}?X-Amz-Signature={SECRET}$(wc -l < {calls})"\n'
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return script

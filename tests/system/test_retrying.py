@@ -1,4 +1,4 @@
-"""When to try again, how long to wait, when to stop; and how loads are shared (origins.md 4.5, issue 2)."""
+"""When to try again, how long to wait, when to stop; and how loads are shared (origins.md 4.5)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_retry_after_beyond_all_patience(tmp_path: Path) -> None:
 
 
 def test_retry_after_holds_for_the_whole_host(origin: Origin, site: Workplace) -> None:
-    """issue 2: Retry-After is honoured for the host by everybody, not just by who was told.
+    """Retry-After is honoured for the host by everybody, not just by who was told.
 
     Requests that were on their way when the 429 went out may still arrive: half a second is left for them.
     """
@@ -114,7 +114,7 @@ def test_retry_after_holds_for_the_whole_host(origin: Origin, site: Workplace) -
 
 
 def test_another_host_is_not_held_up(origins: Origins, site: Workplace) -> None:
-    """issue 2: the cool-down is the host's; others go on meanwhile."""
+    """The cool-down is the host's; others go on meanwhile."""
     tired, lively = origins.new(), origins.new(host="localhost")
     site.write(
         {"name": "a", "url": tired.put("/a.tgz", A)},
@@ -127,7 +127,7 @@ def test_another_host_is_not_held_up(origins: Origins, site: Workplace) -> None:
 
 
 def test_refused_for_a_while(origin: Origin, site: Workplace) -> None:
-    """issue 2: a cut, then connections refused, then the origin is back: one run survives it."""
+    """A cut, then connections refused, then the origin is back: one run survives it."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"retries": 5})
 
     def vanish() -> None:
@@ -273,7 +273,7 @@ def test_mirror_when_the_first_is_gone(origins: Origins, site: Workplace) -> Non
 
 
 def test_mirror_when_the_first_misbehaves(origins: Origins, tmp_path: Path) -> None:
-    """issue 2: failover, trusted only because the digest decides."""
+    """Failover, trusted only because the digest decides."""
     faults = ["refused", "503", "page", "stall", "cut for ever", "other bytes"]
     mirror = origins.new(host="localhost")
     with Batch(tmp_path, faults) as batch:

@@ -1,4 +1,4 @@
-"""One large file over several connections (issue 2, Transfer): whatever goes wrong in one, the file is right.
+"""One large file over several connections: whatever goes wrong in one, the file is right.
 
 The origin paces every connection, so that a single one would be slow and more are worth having.
 """

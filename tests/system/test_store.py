@@ -333,7 +333,7 @@ def test_publishing_or_writing_fails(origin: Origin, site: Workplace, strace: st
 
 
 def test_unreadable_file_is_a_result_for_that_file(origin: Origin, site: Workplace, strace: str) -> None:
-    """issue 2, verify: an EIO is a result for that file, not the end of the run; exit 5."""
+    """An EIO is a result for that file, not the end of the run; exit 5."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, {"name": "b", "url": origin.put("/b.tgz", B)})
     site.sync().expect(0)
     reads = "read,pread64,readv,preadv,preadv2"

@@ -19,11 +19,18 @@ def daemon(options: Options) -> int:
     `verify`, `update` and `status` ask it; `ckptd watch` shows what it does.
     """
     from ckptd.cli.running import run  # noqa: PLC0415
+    from ckptd.front.alerts import alerting  # noqa: PLC0415
+    from ckptd.front.http import serving  # noqa: PLC0415
     from ckptd.front.logs import logging  # noqa: PLC0415
+    from ckptd.front.tally import Tally  # noqa: PLC0415
+    from ckptd.front.textfile import writing  # noqa: PLC0415
     from ckptd.service.daemon import Daemon  # noqa: PLC0415
 
+    tally = Tally()
+    log = logging(quiet=options.quiet, verbose=options.verbose)  # first in and last out: it hears of all others
+    fronts = (log, alerting, serving(tally), writing(tally))
     try:
-        run(Daemon(options.workplace(()), (logging(quiet=options.quiet, verbose=options.verbose),)).run())
+        run(Daemon(options.workplace(()), fronts).run())
     except Stopped:
         return 0  # that is how a daemon ends
     return 0

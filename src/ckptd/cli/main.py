@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = {
     "add": "ckptd.cli.importing:add",
+    "adopt": "ckptd.cli.adopt:adopt",
     "daemon": "ckptd.cli.daemon:daemon",
     "doctor": "ckptd.cli.doctor:doctor",
     "drift": "ckptd.cli.drift:drift",
@@ -42,6 +43,7 @@ ELSEWHERE = {
     "import": "ckptd.cli.importing:import_",
     "prune": "ckptd.cli.prune:prune",
     "use": "ckptd.cli.use:use",
+    "watch": "ckptd.cli.watch:watch",
 }
 
 
@@ -159,6 +161,7 @@ def update(options: Options, names: tuple[str, ...]) -> int:
     if outcomes is None:
         tasks = service.plan(workplace, inventory.records(workplace.places), update=True)
         outcomes = _pass(options, "update", workplace, tasks, locked=False)
+        _follow(workplace, outcomes)
     if not options.json and not options.quiet:
         output.say(difference(workplace.lock, lockfile.read(workplace.places.lock)))
     return _finish(options, "update", outcomes, begun)
@@ -236,9 +239,9 @@ def _reported(
 
 
 def _report_target(workplace: Workplace, wanted: str) -> Path:
-    from ckptd.service.report import target  # noqa: PLC0415
+    from ckptd.service.export import target  # noqa: PLC0415
 
-    return target(workplace, wanted)
+    return target(workplace, wanted, "--report")
 
 
 def _audit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 
 class Ability(StrEnum):
@@ -31,6 +32,16 @@ class Trial:
 
     works: bool | None
     detail: str = ""
+
+    @classmethod
+    def of(cls, *, works: bool) -> Self:
+        """It was tried, and that is that."""
+        return cls(works)
+
+    @classmethod
+    def lacks(cls, detail: str) -> Self:
+        """It does not work, for this reason."""
+        return cls(works=False, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,6 @@ class Incidents:
         """What `to_json` wrote; anything else means that nothing is known."""
         try:
             found = [Incident(**{**each, "kind": Kind(each["kind"])}) for each in json.loads(text)]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return cls.none()
         return cls({(incident.kind, incident.name): incident for incident in found})

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     LOCK = "lock"  # an entry of the lock that the manifest does not name, without a file
     FOLDER = "folder"  # what is left of a checkpoint: its empty folder
     RECORD = "record"  # what is known of a file that is neither wanted nor there
+    OLD_TREE = "old-tree"  # one that was replaced by another
     PARTIAL = "partial"
     QUARANTINE = "quarantine"
     DATABASE = "database"  # a damaged one that was moved aside
@@ -65,8 +66,8 @@ class Item:
 
     @property
     def visible(self) -> bool:
-        """Whether users can see it, and so have it open."""
-        return self.kind in _VISIBLE
+        """Whether users can see it, or could, and so have it open."""
+        return self.kind in _VISIBLE or self.kind is Kind.OLD_TREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,9 @@ def decide(survey: Survey, rules: Rules) -> Plan:
         _stored(survey, stored, draft)
     draft.items += _locked_only(survey, draft.items)
     draft.items += _records_only(survey)
+    draft.items += [
+        Item(Kind.OLD_TREE, _whose(each), each.path, each.size, "a tree that was replaced") for each in survey.old_trees
+    ]
     draft.items += _partials(survey, rules)
     draft.items += _quarantine(survey, rules)
     draft.items += [
@@ -120,13 +124,14 @@ def decide(survey: Survey, rules: Rules) -> Plan:
 
 def spare(plan: Plan, survey: Survey, paths: Collection[str]) -> Plan:
     """`plan` without the names of which something in `paths` is in use, and without what belongs to the same bytes."""
-    names = {item.name for item in plan.items if item.visible and item.path in paths}
+    names = {item.name for item in plan.items if item.kind in _VISIBLE and item.path in paths}
     digests = {item.sha256 for item in plan.items if item.kind in _OF_A_NAME and item.name in names}
     items = [
         item
         for item in plan.items
         if not (item.kind in _OF_A_NAME and item.name in names)
         and not (item.kind in _DEPENDENT and item.sha256 in digests)
+        and not (item.kind is Kind.OLD_TREE and item.path in paths)
     ]
     return _plan(items, plan.foreign, survey)
 
@@ -190,11 +195,11 @@ def _within_wanted(survey: Survey, stored: Stored, draft: _Draft) -> None:
 
 
 def _current(survey: Survey, name: str) -> set[str]:
-    """The files that a name stands for: what the manifest wants and, until that is there, what is locked."""
+    """What a name stands for: what the manifest wants and, until that is there, what is locked."""
     if name not in survey.wanted:
         return set()
-    locked = survey.locked.get(name)
-    return {survey.wanted[name].file, *([locked.file] if locked is not None else [])}
+    wanted, locked = survey.wanted[name], survey.locked.get(name)
+    return {wanted.file, *([TREE] if wanted.tree else []), *([locked.file] if locked is not None else [])}
 
 
 def _candidates(survey: Survey, name: str) -> tuple[Known, ...]:
@@ -207,7 +212,8 @@ def _known(survey: Survey, name: str, each: Thing) -> Known | None:
     """The file or tree as we know it; None when it is none of ours, or no longer what it was."""
     candidates = _candidates(survey, name)
     if each.shape is Shape.FOLDER and each.name == TREE and each.familiar:
-        return candidates[0] if candidates else None
+        # Its own record, else that of an archive: which one, only says whose bytes they were.
+        return next((known for known in candidates if known.file == TREE), candidates[0]) if candidates else None
     if each.shape is not Shape.FILE:
         return None
     return next((known for known in candidates if known.file == each.name and known.size == each.size), None)
@@ -246,13 +252,21 @@ def _locked_only(survey: Survey, items: Iterable[Item]) -> Iterator[Item]:
 
 def _records_only(survey: Survey) -> Iterator[Item]:
     there = {
-        (stored.thing.name, each.name) for stored in survey.stored for each in stored.within if each.shape is Shape.FILE
+        (stored.thing.name, each.name)
+        for stored in survey.stored
+        for each in stored.within
+        if each.shape is (Shape.FOLDER if each.name == TREE else Shape.FILE)
     }
     for name in sorted(survey.recorded):
         current = _current(survey, name)
         for known in survey.recorded[name]:
             if (name, known.file) not in there and known.file not in current:
                 yield Item(Kind.RECORD, name, known.file, 0, "its file is gone, and nothing wants it", known.sha256)
+
+
+def _whose(old_tree: Thing) -> str:
+    """The checkpoint that a tree was of: its name is that and a number."""
+    return old_tree.name.removesuffix(".new").rpartition(".")[0] or old_tree.name
 
 
 def _partials(survey: Survey, rules: Rules) -> Iterator[Item]:

@@ -47,10 +47,11 @@ def mending(action: Mend, size: int, sources: int) -> Iterator[Attempt]:
     """The attempts at mending a file of `size` bytes, best first.
 
     A bit that is known to be flipped needs no source. Ranges narrower than a piece rest on a hint; should they not lead
-    to the locked bytes, the pieces that they are in are fetched whole.
+    to the locked bytes, the pieces that they are in are fetched whole. At last everything is: by now more may be
+    damaged than was found.
     """
     if action.flips:
         yield Attempt(action.damage, flips=action.flips)
     pieces = Extents.of(*((start - start % PIECE, min(-(-end // PIECE) * PIECE, size)) for start, end in action.damage))
-    for damage in dict.fromkeys((action.damage, pieces.spans)):
+    for damage in dict.fromkeys((action.damage, pieces.spans, ((0, size),))):
         yield from (Attempt(damage, source) for source in range(sources))

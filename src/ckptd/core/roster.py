@@ -5,7 +5,7 @@ Pure; clock and jitter are arguments, times in seconds of a clock that only goes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 FIRST_RETRY = 60.0  # seconds after a first failure
@@ -31,9 +31,9 @@ class Roster:
         """Everything is due now."""
         return cls({name: Turn(now) for name in names})
 
-    def keep(self, names: Iterable[str], now: float) -> Roster:
-        """The roster of `names`: who is new is due now, who is known keeps its turn."""
-        return Roster({name: self.turns.get(name, Turn(now)) for name in names})
+    def keep(self, names: Iterable[str], now: float, changed: Collection[str] = ()) -> Roster:
+        """The roster of `names`: who is new or has changed is due now, who is known keeps its turn."""
+        return Roster({name: Turn(now) if name in changed else self.turns.get(name, Turn(now)) for name in names})
 
     def due(self, now: float) -> tuple[str, ...]:
         """Who is due, sorted."""

@@ -178,6 +178,18 @@ def items(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
     return read_all
 
 
+def some(read: Callable[[object], str]) -> Callable[[object], tuple[str, ...]]:
+    """As `items`, for lists that need at least one."""
+
+    def read_some(value: object) -> tuple[str, ...]:
+        found = items(read)(value)
+        if not found:
+            raise ValueError("is empty; write at least one")
+        return found
+
+    return read_some
+
+
 def url(value: object) -> str:
     """An http, https, gs, s3 or hf URL without credentials, as written."""
     found = _SCHEME.match(value) if isinstance(value, str) else None

@@ -26,7 +26,7 @@ CONNECTIONS = schema.whole(1, 1024)
 RETRIES = schema.whole(0, 1_000_000)
 RATIO = schema.whole(1, 1_000_000)
 MEMBERS = schema.whole(1, 1_000_000_000)
-FILES = schema.items(schema.path)
+FILES = schema.some(schema.path)
 LENGTHS = schema.whole(1, 4096)
 
 

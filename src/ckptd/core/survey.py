@@ -86,4 +86,5 @@ class Survey:
     tables: tuple[Thing, ...] = ()  # named after the SHA-256 they belong to, as are those that follow
     sums: tuple[Thing, ...] = ()
     listings: tuple[Thing, ...] = ()
+    old_trees: tuple[Thing, ...] = ()  # that were replaced, and lie aside for whoever still uses them
     leftovers: tuple[Thing, ...] = ()

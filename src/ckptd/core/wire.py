@@ -28,6 +28,7 @@ from ckptd.errors import (
 
 PROTOCOL = 1
 LONGEST_REQUEST = 256 * 1024  # bytes of a line: names of thousands of checkpoints fit
+LONGEST_AGE = 1e12  # seconds
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes of a line: the outcomes of as many
 
 # Command -> the options it knows, and of which type they are.
@@ -57,11 +58,15 @@ _ERRORS: dict[str, type[CkptdError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a caller asks for. `names` are names and @tags as on the command line; none means all."""
+    """What a caller asks for. `names` are names and @tags as on the command line; none means all.
+
+    `manifest` is the absolute path of the one that the caller means, empty for whichever the daemon has.
+    """
 
     command: str
     names: tuple[str, ...] = ()
     options: Mapping[str, object] | None = None
+    manifest: str = ""
 
     def option(self, name: str) -> object:
         """The value of an option, None where it was not given."""
@@ -81,6 +86,7 @@ def render_request(request: Request) -> bytes:
             "command": request.command,
             "names": list(request.names),
             "options": dict(request.options or {}),
+            **({"manifest": request.manifest} if request.manifest else {}),
         }
     )
 
@@ -91,7 +97,7 @@ def parse_request(line: bytes) -> Request:
     protocol = found.get("protocol")
     if protocol != PROTOCOL:
         raise ConfigError(f"this daemon speaks version {PROTOCOL} of the protocol, the request says {protocol!r}"[:200])
-    unknown = found.keys() - {"protocol", "command", "names", "options"}
+    unknown = found.keys() - {"protocol", "command", "names", "options", "manifest"}
     if unknown:
         raise ConfigError(f"a request has no key {min(unknown)!r}"[:200])
     command = found.get("command")
@@ -102,15 +108,19 @@ def parse_request(line: bytes) -> Request:
         raise ConfigError("names is not a list of texts")
     if not isinstance(options, dict):
         raise ConfigError("options is not an object")
+    manifest = found.get("manifest", "")
+    if not isinstance(manifest, str):
+        raise ConfigError("manifest is not a text")
     known = COMMANDS[command]
     for key, value in options.items():
         wanted = known.get(key)
         if wanted is None:
             raise ConfigError(f"{command} has no option {key!r}"[:200])
         number = wanted is float and isinstance(value, int | float) and not isinstance(value, bool)
+        number = number and 0 <= value <= LONGEST_AGE  # neither NaN nor what no float holds
         if not (number or (wanted is not float and isinstance(value, wanted))):
             raise ConfigError(f"option {key} of {command} is not a {wanted.__name__}")
-    return Request(command, tuple(names), options)
+    return Request(command, tuple(names), options, manifest)
 
 
 def _object(line: bytes, what: str) -> dict[str, object]:
@@ -190,7 +200,7 @@ def outcome_of(found: Mapping[str, object]) -> Outcome:
         notes = values.get("notes", [])
         values["notes"] = tuple(notes) if isinstance(notes, list) else ()
         return Outcome(**values)  # type: ignore[arg-type]  # what is of another type is refused below or shown as it is
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, LookupError):
         raise ConfigError(
             "the daemon says what this ckptd does not know", hint="run the same version on both sides"
         ) from None

@@ -76,7 +76,7 @@ def _checkpoints(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     yield _named("present", "Whether it is there, whole.", [(each, each["state"] in HERE) for each in found])
     yield _named(
         "verified_timestamp_seconds",
-        "When its least recently verified byte was read and found good.",
+        "When it was last verified.",
         [(each, each["verified_at"]) for each in found],
     )
     yield _named("size_bytes", "Size of the file, locked or expected.", [(each, each["size"]) for each in found])

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ckptd.core.ages import Promise
+from ckptd.core.ages import Promise, promise
 from ckptd.core.schedule import CAUTIOUS, DAY, floor, opens_in
-from ckptd.service import promise
+from ckptd.service.promise import as_json, kept_files
 from ckptd.service.status import Standing, standings
+from ckptd.store.records import load_files
 from ckptd.version import __version__
 
 if TYPE_CHECKING:
@@ -29,15 +30,20 @@ class Readings:
 
     at: float
     promise: Promise
+    due: float | None  # POSIX seconds from which something is old enough for the scrub; None: nothing is kept
     found: Sequence[Standing]
 
 
 async def readings(daemon: Daemon) -> Readings:
     """Read sizes and records now."""
-    held = await daemon.promise()
-    place = replace(daemon.place, selected=daemon.place.manifest.checkpoints)
+    place, now = replace(daemon.place, selected=daemon.place.manifest.checkpoints), time.time()
+    kept = kept_files(place.lock, await daemon.tenancy.state.do(load_files))
+    held = promise(kept, place.manifest.verify.max_age, now)
+    oldest = min((at for each in kept for _, _, at, _ in each.ages.view(each.count, now)), default=None)
+    young = floor(place.manifest.verify, sum(each.size for each in kept), CAUTIOUS)
+    due = None if oldest is None else oldest + young
     found = await daemon.tenancy.thread(lambda: standings(place))
-    return Readings(time.monotonic(), held, found)
+    return Readings(time.monotonic(), held, due, found)
 
 
 async def account(daemon: Daemon) -> dict[str, object]:
@@ -57,7 +63,7 @@ def brief(daemon: Daemon, read: Readings) -> dict[str, object]:
         "store": str(daemon.place.places.store),
         "config_error": daemon.config_error,
         "summary": daemon.summary(),
-        "promise": promise.as_json(read.promise, daemon.place.manifest.verify.max_age),
+        "promise": as_json(read.promise, daemon.place.manifest.verify.max_age),
         "scrub": {
             "name": doing.name,
             "why": doing.why,
@@ -109,12 +115,9 @@ def _turn(daemon: Daemon, name: str, now: float) -> dict[str, object]:
 
 def _next_scrub(daemon: Daemon, read: Readings) -> float | None:
     """Seconds until something is old enough to be read again and the window is open; None: there is nothing to read."""
-    settings, entries = daemon.place.manifest.verify, daemon.place.lock.entries
-    if not entries:
+    if read.due is None:
         return None
-    young = floor(settings, sum(entry.size for entry in entries.values()), CAUTIOUS)
-    oldest = read.promise.oldest
-    wait = 0.0 if oldest is None else max(0.0, oldest + young - time.time())
+    settings, wait = daemon.place.manifest.verify, max(0.0, read.due - time.time())
     clock = datetime.now().astimezone()
     seconds = (clock.hour * 3600 + clock.minute * 60 + clock.second + wait) % DAY
     return wait + opens_in(settings.window, seconds / 60)

@@ -13,16 +13,18 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from ckptd.core import events
 from ckptd.core.ages import Promise
 from ckptd.core.incidents import Kind
-from ckptd.core.models import OnDamage
+from ckptd.core.models import OnDamage, Outcome
 from ckptd.core.roster import JITTER, Roster, Turn
-from ckptd.errors import CkptdError, ConfigError, Stopped
+from ckptd.errors import BusyError, CkptdError, ConfigError, Stopped
 from ckptd.service import promise, sockets, systemd
 from ckptd.service.hub import Hub
 from ckptd.service.jobs import Jobs, Waiting
@@ -33,10 +35,12 @@ from ckptd.service.tenancy import Tenancy, tenancy
 from ckptd.service.use import follow_all
 from ckptd.service.watchman import Watchman
 from ckptd.service.workplace import Workplace, enter
+from ckptd.store.publish import stamp
 from ckptd.store.records import load_files
 
 LOOK_AT_PROMISE = 60.0  # seconds between two looks at whether it is kept
 TELL_STATUS = 5.0  # seconds between two status lines for the service manager
+MENDING_AGAIN = 1800.0  # seconds before damage that could not be mended is looked at again
 FIRST_DRIFT = 300.0  # seconds after the start before the origins are asked for the first time
 
 
@@ -53,23 +57,25 @@ class Daemon:
         self.watchman = Watchman(place.places, self.hub)
         self.config_error = ""
         self.roster = Roster({})
+        self._mark = _mark(place.path)
         self._fronts = fronts
         self._received: list[int] = []
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
 
     # --- life ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises Stopped, and BusyError, ConfigError, StorageError when it cannot begin."""
         places = self.place.places
+        self._handle_signals()
         async with tenancy(places, self.hub.emit) as tenant, AsyncExitStack() as stack:
             self.tenancy: Tenancy = tenant
             await tenant.thread(self.watchman.load)
             path = sockets.path_of(self.place.manifest, places, self.place.path)
             listening = await tenant.thread(lambda: sockets.listen(path, places.group))
             stack.callback(path.unlink, missing_ok=True)
-            self._handle_signals()
             try:
                 async with asyncio.TaskGroup() as group:
                     await self._live(group, listening, stack)
@@ -79,8 +85,9 @@ class Daemon:
 
     async def _live(self, group: asyncio.TaskGroup, listening: socket.socket, stack: AsyncExitStack) -> None:
         """Everything that goes on at the same time. Raises Stopped, which ends all of it."""
-        self.jobs = Jobs(self.tenancy, self.hub, group)
+        self.jobs = Jobs(self.tenancy, self.hub, group, self.watchman.note_outcome)
         self.scrub = Scrub(lambda: self.place, self.tenancy.state, _unwatched, self._found)
+        self.scrub.seen = self.watchman.note_outcome
         self.roster = Roster.of((each.name for each in self.place.manifest.checkpoints), time.monotonic())
         switchboard = Switchboard(self, group)
         server = await asyncio.start_unix_server(switchboard.serve, sock=listening, limit=switchboard.limit)
@@ -90,6 +97,8 @@ class Daemon:
             self._sync_forever(group),
             self._scrub_forever(),
             self._ask_forever(),
+            self._reload_forever(),
+            self._mend_forever(),
             self._watch_promise(),
             self._tell_manager(),
             self._feed_watchdog(),
@@ -115,21 +124,30 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def _hang_up(self) -> None:
-        task = asyncio.ensure_future(self.reload())
-        task.add_done_callback(lambda done: done.exception() if not done.cancelled() else None)
+        self._reload_wanted.set()
+
+    async def _reload_forever(self) -> None:
+        while True:
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
+            await self.reload()
 
     async def reload(self) -> None:
         """Read the manifest again; one that cannot be used is told, and the old one stays in force."""
         systemd.reloading()
         try:
+            self._mark = await asyncio.to_thread(_mark, self.place.path)
             place = await asyncio.to_thread(enter, self.place.path, ())
             if place.places != replace(self.place.places, keep_free=place.places.keep_free):
                 raise ConfigError(
                     "[store] path, state, lock or group changed; that takes a restart", hint="restart the daemon"
                 )
+            before = {each.name: each for each in self.place.manifest.checkpoints}
+            after = {each.name: each for each in place.manifest.checkpoints}
+            changed = {name for name, each in after.items() if name in before and before[name] != each}
             self.place = place
             self.config_error = ""
-            self.roster = self.roster.keep((each.name for each in place.manifest.checkpoints), time.monotonic())
+            self.roster = self.roster.keep(after, time.monotonic(), changed)
             self.watchman.tell("manifest", f"read again: {len(place.manifest.checkpoints)} checkpoints")
             self._wake.set()
             self.scrub.wake()
@@ -138,6 +156,22 @@ class Daemon:
             self.watchman.tell("manifest", f"cannot be used, the old one stays in force: {error.message}")
         finally:
             systemd.notify("READY=1")
+
+    async def heed(self, manifest: str) -> None:
+        """Before work that a caller asks for by `manifest`: ours it has to be, and is read again if it has changed.
+
+        Raises BusyError, and ConfigError where ours cannot be used as it is now.
+        """
+        own = await asyncio.to_thread(os.path.realpath, self.place.path)
+        if manifest and manifest != own:
+            raise BusyError(
+                f"{self.place.places.store} is in use by a daemon, which works by {own}",
+                hint="name that manifest, or stop the daemon",
+            )
+        if await asyncio.to_thread(_mark, self.place.path) != self._mark:
+            await self.reload()
+        if self.config_error:
+            raise ConfigError(self.config_error)
 
     # --- the loops -----------------------------------------------------------------------------------------------
 
@@ -168,12 +202,22 @@ class Daemon:
         self.watchman.note_outcome(outcome, turn.failures if turn is not None else 0)
         if outcome.state in {"fetched", "repaired"}:
             await self.refresh_lock()
-        if outcome.error is None and self.place.manifest.uses:
-            for line in await self.tenancy.thread(lambda: follow_all(self.place, {name})):
+        await self.follow([outcome])
+
+    async def follow(self, outcomes: Iterable[Outcome]) -> None:
+        """Keep the config files of `[[use]]` pointing at what is there now."""
+        used = {use.checkpoint for use in self.place.manifest.uses}
+        for name in sorted(used & {outcome.name for outcome in outcomes if outcome.error is None}):
+            for line in await self.tenancy.thread(partial(follow_all, self.place, {name})):
                 self.watchman.tell(name, line)
 
     async def refresh_lock(self) -> None:
-        lock = await self.tenancy.thread(self.tenancy.ledger.refresh)
+        """Know what is locked now. A lock that somebody has broken is told, and the one before stays in force."""
+        try:
+            lock = await self.tenancy.thread(self.tenancy.ledger.refresh)
+        except CkptdError as error:
+            self.watchman.tell("lock", f"cannot be used: {error.message}")
+            return
         self.place = replace(self.place, lock=lock)
         self.scrub.wake()
 
@@ -205,6 +249,25 @@ class Daemon:
                 self.watchman.tell("scrub", f"paused: {_first(group)}")
                 await asyncio.sleep(LOOK_AT_PROMISE)
 
+    async def _mend_forever(self) -> None:
+        """Damage that could not be mended when it was found is looked at again: origins and disks come back."""
+        while True:
+            await asyncio.sleep(MENDING_AGAIN)
+            damaged = {name for kind, name in self.watchman.incidents.open if kind is Kind.DAMAGE}
+            chosen = tuple(each for each in self.place.manifest.checkpoints if each.name in damaged)
+            if not chosen:
+                continue
+            names, repair = [each.name for each in chosen], self.place.manifest.verify.on_damage is OnDamage.REPAIR
+            place = replace(self.place, selected=chosen)
+            try:
+                found = await self.jobs.verify(place, names, sha256=False, repair=repair, older_than=None)
+            except CkptdError as error:
+                self.watchman.tell("store", f"damage could not be mended: {error.message}")
+                continue
+            for outcome in found:
+                self.watchman.note_outcome(outcome)
+            await self.refresh_lock()
+
     async def _found(self, judged: Judged) -> None:
         """The scrub found damage: what the policy says is done, and everybody is told."""
         outcome, settings = judged.outcome, self.place.manifest.verify
@@ -219,9 +282,14 @@ class Daemon:
 
     async def _watch_promise(self) -> None:
         while True:
-            held = await self.promise()
-            message = "" if held.kept else "bytes are kept that were not verified in time"
-            self.watchman.observe(Kind.PROMISE, "", message)
+            try:
+                held = await self.promise()
+                # What is damaged is told as that, and not once more as unverified.
+                damaged = any(kind is Kind.DAMAGE for kind, _ in self.watchman.incidents.open)
+                message = "" if held.kept or damaged else "bytes are kept that were not verified in time"
+                self.watchman.observe(Kind.PROMISE, "", message)
+            except CkptdError as error:
+                self.watchman.tell("promise", f"cannot be told: {error.message}")
             await asyncio.sleep(LOOK_AT_PROMISE)
 
     async def promise(self) -> Promise:
@@ -259,6 +327,14 @@ class Daemon:
         tail = f"; {failing} failing, tried again" if failing else ""
         doing = self.scrub.doing
         return f"{f'verifying {doing.name}' if doing.name else doing.why}{tail}"
+
+
+def _mark(path: Path) -> str:
+    """What the manifest is like from the outside; empty where it is not there. Blocks."""
+    try:
+        return stamp(path.stat())
+    except OSError:
+        return ""
 
 
 def _unwatched(event: events.Event) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from ckptd.version import __version__
 from ckptd.core.attestation import GENESIS, Checked, Evidence, Row, evidence, statement
 from ckptd.core.document import shown, suggestion
 from ckptd.core.manifest import select
@@ -16,6 +15,7 @@ from ckptd.core.urls import file_name
 from ckptd.errors import ConfigError, IntegrityError
 from ckptd.service.workplace import Workplace
 from ckptd.store import history
+from ckptd.version import __version__
 
 ATTEMPTS = 2  # to read it: a reader that came just as a writer did may have seen half of what that one wrote
 

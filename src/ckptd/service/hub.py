@@ -114,9 +114,11 @@ class Hub:
         if isinstance(event, events.Finished):
             self.active.pop(event.name, None)
             return
-        if isinstance(event, events.Noted):
-            return
-        active = self.active.setdefault(event.name, Active())
+        if isinstance(event, events.Queued | events.Started):
+            self.active.setdefault(event.name, Active())
+        active = self.active.get(event.name)
+        if active is None:
+            return  # said of what has ended, such as bytes that were counted in another thread
         match event:
             case events.Queued(_, size, why):
                 active.size, active.why = size, why

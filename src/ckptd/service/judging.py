@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from sqlite3 import Connection
 
 from ckptd.core.ages import Ages
 from ckptd.core.audit import EXIT_STATUS, damaged_pieces, piece_count, state_of
@@ -26,10 +27,11 @@ from ckptd.store.history import Visit
 from ckptd.store.holders import holders
 from ckptd.store.places import Places
 from ckptd.store.publish import FILE_MODE, stamp
-from ckptd.store.records import FileRecord, load_sums, read_only
+from ckptd.store.records import FileRecord, load_files, load_sums, read_only, save_files, save_verdict
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 NOT_OURS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # a link, a folder, a device where the file should be
+UNREAD = "unread"  # the verdict on a file of which only a part was read yet
 Look = Callable[[], tuple[Diagnosis, Usage]]
 
 
@@ -63,7 +65,7 @@ class Reading:
         if self.table is None:  # read as a whole, and not good
             return ages.unmark(0, piece_count(self.entry.size), self.at)
         for index, digest in sorted(self.pieces.items()):
-            right = digest == self.table[index]
+            right = self.right(index, digest)
             ages = ages.mark(index, index + 1, self.at, self.grain) if right else ages.unmark(index, index + 1, self.at)
         return ages
 
@@ -83,6 +85,17 @@ class Judged:
     outcome: Outcome
     record: FileRecord | None = None
     visit: Visit | None = None
+    outdated: FileRecord | None = None  # what was recorded before, about other bytes than those that are locked
+
+    def save(self, database: Connection) -> None:
+        """Note it in the records, unless other bytes have been published under its name meanwhile."""
+        if self.record is None:
+            return
+        old = self.outdated
+        if old is not None and not old.pending and load_files(database).get(old.path) == old:
+            save_files(database, [self.record])
+        else:
+            save_verdict(database, self.record)
 
 
 @dataclass(slots=True)
@@ -98,8 +111,35 @@ class Files:
 
     def record(self, entry: LockEntry) -> FileRecord | None:
         """What is known of the file, if that is still about the locked bytes."""
-        record = self.records.get(inventory.key(self.path(entry), self.places.store))
+        record = self._recorded(entry)
         return record if record is not None and record.sha256 == entry.sha256 else None
+
+    def outdated(self, entry: LockEntry) -> FileRecord | None:
+        """What is recorded under its name, if that is about other bytes than the locked ones."""
+        record = self._recorded(entry)
+        return record if record is not None and record.sha256 != entry.sha256 else None
+
+    def as_read(self, entry: LockEntry, found: os.stat_result) -> FileRecord | None:
+        """What is known of the file, if nobody has written to it since it was last read."""
+        record = self.record(entry)
+        return record if record is not None and last_read(record) in {"", stamp(found)} else None
+
+    def _recorded(self, entry: LockEntry) -> FileRecord | None:
+        return self.records.get(inventory.key(self.path(entry), self.places.store))
+
+
+def last_good(record: FileRecord) -> str:
+    """What the file was like when all of it was good; empty where that is not known.
+
+    A record's stamp is that, and after a blank what the file was like when it was read last, where that is something
+    else: so it is not taken for good before all of it was read again, and it stays known that somebody wrote to it.
+    """
+    return record.stamp.partition(" ")[0]
+
+
+def last_read(record: FileRecord) -> str:
+    """What the file was like when it was read last, good or not; empty where it never was."""
+    return record.stamp.rpartition(" ")[2]
 
 
 class Judge:
@@ -165,7 +205,7 @@ class Judge:
             state,
             outcome.error.message if outcome.error is not None else "",
         )
-        return Judged(outcome, self._recorded(entry, None, state, ages, now), visit)
+        return Judged(outcome, self._recorded(entry, None, state, ages, now), visit, self._files.outdated(entry))
 
     async def _case(
         self, entry: LockEntry, bad: Sequence[int], unreadable: Sequence[int], reading: Reading | None
@@ -182,7 +222,7 @@ class Judge:
                 sums=self._sums(entry),
                 right=None if reading is None else reading.right,
                 located=reading is None or reading.table is not None,
-                recorded=record.stamp if record is not None else None,
+                recorded=last_good(record) if record is not None and not record.pending else None,
                 good_at=good,
                 mode=FILE_MODE if record is not None else None,
             )
@@ -202,29 +242,31 @@ class Judge:
 
     def _noted(self, reading: Reading, outcome: Outcome) -> Judged:
         entry, now, ages = reading.entry, time.time(), reading.marked
-        mark = stamp(reading.found) if outcome.state == "intact" else None
-        record = self._recorded(entry, mark, outcome.state, ages, now)
+        record = self._recorded(entry, stamp(reading.found), outcome.state, ages, now)
         digest = "blake3" if reading.whole is None else "sha256"
         seconds = time.monotonic() - reading.begun
         detail = outcome.case.summary if outcome.case is not None else "; ".join(outcome.notes)
         visit = Visit(
             now, entry.name, self._action, entry.sha256, digest, reading.count, seconds, outcome.state, detail
         )
-        return Judged(outcome, record, visit)
+        return Judged(outcome, record, visit, self._files.outdated(entry))
 
     def _recorded(self, entry: LockEntry, mark: str | None, verdict: str, ages: Ages, now: float) -> FileRecord:
-        """What the state is to know. `mark`: what the file is like, if it is good.
+        """What the state is to know. `mark`: what the file is like; None where it could not be read.
 
-        While it is not, what it was like when it was last good stays: that tells who did it.
+        Good pieces make no good file: while others were not read, or are not good, its verdict stays what it was.
         """
         known = self._files.record(entry)
-        oldest = ages.oldest(piece_count(entry.size), now) if entry.size else now
+        oldest = ages.oldest(piece_count(entry.size), now) if entry.size else now if verdict == "intact" else None
+        good = verdict == "intact" and oldest is not None
+        if verdict == "intact" and not good:
+            verdict = known.verdict if known is not None else UNREAD
         return FileRecord(
             path=inventory.key(self._files.path(entry), self._files.places.store),
             name=entry.name,
             sha256=entry.sha256,
             size=entry.size,
-            stamp=mark or (known.stamp if known is not None else ""),
+            stamp=_stamp(known, mark, good=good),
             trust=entry.trust,
             witnesses=entry.witnesses,
             pieces=entry.pieces or "",
@@ -234,11 +276,20 @@ class Judge:
         )
 
     def so_far(self, reading: Reading) -> FileRecord | None:
-        """How far an untouched file has been read, to be remembered in case we are stopped; None: nothing new."""
-        record = self._files.record(reading.entry)
-        if record is None or not reading.pieces:
+        """How far a file has been read, to be remembered in case we are stopped; None: nothing new."""
+        if not reading.pieces or reading.whole is not None:
             return None
-        return replace(record, ages=reading.marked.to_json())
+        known, mark = self._files.record(reading.entry), stamp(reading.found)
+        record = self._recorded(reading.entry, mark, "intact", reading.marked, reading.at)
+        return replace(record, stamp=_stamp(known, mark), verdict=known.verdict if known is not None else UNREAD)
+
+
+def _stamp(known: FileRecord | None, mark: str | None, *, good: bool = False) -> str:
+    """The stamp to record of a file that is like `mark` now; see `last_good`."""
+    if mark is None:
+        return known.stamp if known is not None else ""
+    before = last_good(known) if known is not None else ""
+    return mark if good or before == mark else f"{before} {mark}"
 
 
 def _damage(reading: Reading) -> tuple[Damage, ...] | None:

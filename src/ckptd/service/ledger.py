@@ -114,18 +114,20 @@ class Ledger:
     async def write(self) -> None:
         """Write the lock if it is due, then forget the partials it makes superfluous. Raises StorageError."""
         self._dirty.clear()
-        done = list(self._done)
+        done, self._done = self._done, []
         version, content = self._version, LockContent(dict(self._entries))
-        await self.thread(lambda: self._write(version, content))
-        if not done:
-            return
 
         def forget(database: Connection) -> None:
             settle_files(database, done)
             drop_partials(database, done)
 
-        await self._state.do(forget)
-        del self._done[: len(done)]
+        try:
+            await self.thread(lambda: self._write(version, content))
+            if done:
+                await self._state.do(forget)
+        except BaseException:
+            self._done = done + self._done  # whoever writes next does it
+            raise
 
     def _write(self, version: int, content: LockContent) -> None:
         with self._mutex:

@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from ckptd.version import __version__
 from ckptd.core import events, export
 from ckptd.core.export import Listed
 from ckptd.core.models import PIECE, LockEntry, Outcome, Problem
@@ -26,6 +25,7 @@ from ckptd.service.export import Exported, by_name, came_to, chosen, stored
 from ckptd.service.sync import finished
 from ckptd.service.workplace import Workplace
 from ckptd.store import disk, scrub
+from ckptd.version import __version__
 
 _GONE = {errno.ENOENT, errno.ENOTDIR}
 _NOT_OURS = {errno.ELOOP, errno.EISDIR, errno.ENXIO}  # a link, a folder, a device where the file should be

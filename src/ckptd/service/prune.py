@@ -79,6 +79,7 @@ def look(workplace: Workplace) -> Survey:
         tables=survey.named_by_digest(places.pieces),
         sums=survey.sums(places),
         listings=survey.named_by_digest(places.trees),
+        old_trees=survey.old_trees(places),
         leftovers=survey.leftovers(places),
     )
 
@@ -217,16 +218,14 @@ class _Removal:
             case Kind.PARTIAL:
                 await self._tenant.state.do(lambda database: drop_partials(database, [item.name]), durable=True)
                 await self._tenant.thread(lambda: removal.erase(Path(item.path)))
-            case Kind.DATABASE | Kind.PIECES | Kind.LISTING | Kind.LEFTOVER:
+            case Kind.OLD_TREE | Kind.DATABASE | Kind.PIECES | Kind.LISTING | Kind.LEFTOVER:
                 await self._tenant.thread(lambda: removal.erase(Path(item.path)))
 
     async def _take(self, item: Item) -> None:
         """Out of sight, forgotten, gone."""
         path = Path(item.path)
         aside = await self._tenant.thread(lambda: removal.set_aside(self._places, path))
-        # What is known of the archive is kept until it goes itself: the tree is known by it.
-        key = "" if item.kind is Kind.TREE else inventory.key(path, self._places.store)
-        await self._note(item, key)
+        await self._note(item, inventory.key(path, self._places.store))
         await self._tenant.thread(lambda: removal.erase(aside))
 
     async def _note(self, item: Item, key: str = "") -> None:

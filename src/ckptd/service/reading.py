@@ -27,11 +27,17 @@ from ckptd.service.judging import GONE, NOT_OURS, Files, Judge, Judged, Reading
 from ckptd.store import disk, scrub
 from ckptd.store.digests import DIGEST_SIZE, pieces_field
 from ckptd.store.places import Places
-from ckptd.store.publish import keep_table, stamp
+from ckptd.store.publish import keep_table
 from ckptd.store.records import FileRecord
 
 T = TypeVar("T")
 FLICKER = "read wrong once and right the second time: suspect memory or a cable"
+
+
+class _StoppedError(Exception):
+    """Raised in a reading thread: nobody waits for what it reads any more."""
+
+
 _OF_THE_FILE = GONE | NOT_OURS | {errno.EACCES, errno.EPERM}
 
 
@@ -70,7 +76,7 @@ class Reader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def stop(self) -> None:
-        """Nobody sleeps any more for a rate that no longer matters."""
+        """Nobody reads on, nor sleeps for a rate that no longer matters."""
         self._stopping.set()
 
     def limit(self, rate: float | None) -> None:
@@ -87,12 +93,9 @@ class Reader:
 
         With `sha256` the whole is read in one go, as it is where no table is to be had.
         """
-        path, record = self.files.path(entry), self.files.record(entry)
+        path = self.files.path(entry)
         found = path.lstat()
-        # What was read of a damaged file stays known, else it would be read for ever; a good one that was touched is
-        # as if new.
-        known = record is not None and (record.verdict != "intact" or record.stamp == stamp(found))
-        now = time.time()
+        record, now = self.files.as_read(entry, found), time.time()
         count = piece_count(entry.size)
         table = None if sha256 or found.st_size == 0 else self._table(entry)
         return Reading(
@@ -101,7 +104,7 @@ class Reader:
             found=found,
             table=table,
             wanted=tuple(range(count)) if wanted is None or table is None else tuple(wanted),
-            ages=Ages.from_json(record.ages) if known and record is not None else Ages((), (), now),
+            ages=Ages.from_json(record.ages) if record is not None else Ages((), (), now),
             begun=time.monotonic(),
             at=now,
             grain=self.grain,
@@ -152,7 +155,17 @@ class Reader:
 
     async def _whole(self, reading: Reading) -> None:
         entry, progress = reading.entry, self._progress(reading)
-        whole = await self.thread(lambda: scrub.whole_digests(reading.path, progress))
+        try:
+            whole = await self.thread(lambda: scrub.whole_digests(reading.path, progress))
+        except OSError as error:
+            table = self._table(entry)
+            if error.errno in _OF_THE_FILE or table is None:
+                raise
+            reading.table = table
+            reading.notes.append(f"{os.strerror(error.errno or errno.EIO)}: read piece by piece to see where")
+            for index in range(piece_count(entry.size)):
+                await self._piece(reading, index)
+            return
         if (whole.size, whole.sha256) != (entry.size, entry.sha256):
             first = whole.sha256
             whole = await self.thread(lambda: scrub.whole_digests(reading.path, progress, fresh=True))
@@ -165,6 +178,8 @@ class Reader:
             self._mend_table(entry, whole.table)
         else:
             reading.table = self._table(entry)
+            if all(reading.right(index, digest) for index, digest in enumerate(digests)):
+                reading.table = None  # it is not that of the locked bytes, whatever the lock says: it tells nothing
         if reading.table is not None:
             reading.pieces = dict(enumerate(digests))
 
@@ -201,6 +216,8 @@ class Reader:
             bucket = self._bucket
             if bucket is not None:
                 self._stopping.wait(bucket.take(time.monotonic(), count))
+            if self._stopping.is_set():
+                raise _StoppedError
 
         return read
 

@@ -6,8 +6,9 @@ Events come back as they happen and are shown as our own would be. Knows nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from ckptd.core import events, wire
@@ -18,6 +19,7 @@ from ckptd.service.workplace import Workplace
 
 Answer = events.Event | wire.Standing | wire.Result
 AWAY = "the daemon went away in the middle of its answer"
+ANSWER_SECONDS = 30.0  # for a daemon to say how everything stands
 
 
 def socket_of(workplace: Workplace) -> Path:
@@ -25,7 +27,7 @@ def socket_of(workplace: Workplace) -> Path:
     return sockets.path_of(workplace.manifest, workplace.places, workplace.path)
 
 
-async def answers(path: Path, request: wire.Request) -> AsyncIterator[Answer] | None:
+async def answers(path: Path, request: wire.Request) -> AsyncGenerator[Answer, None] | None:
     """What the daemon says to `request`, line by line; None when there is no daemon. Raises CkptdError."""
     connection = await sockets.connect(path)
     return None if connection is None else _answers(*connection, request)
@@ -33,7 +35,7 @@ async def answers(path: Path, request: wire.Request) -> AsyncIterator[Answer] | 
 
 async def _answers(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: wire.Request
-) -> AsyncIterator[Answer]:
+) -> AsyncGenerator[Answer, None]:
     try:
         try:
             writer.write(wire.render_request(request))
@@ -55,7 +57,9 @@ async def ask(
 
     Raises the CkptdError that the daemon answers with, and StorageError when it goes away.
     """
-    said = await answers(socket_of(workplace), wire.Request(command, names, options))
+    manifest = await asyncio.to_thread(os.path.realpath, workplace.path)
+    request = wire.Request(command, names, options, manifest)
+    said = await answers(socket_of(workplace), request)
     if said is None:
         return None
     async for answer in said:
@@ -69,10 +73,15 @@ async def ask(
 
 async def document(workplace: Workplace) -> Mapping[str, object] | None:
     """How everything stands, by the daemon; None when there is none. Raises CkptdError."""
-    said = await answers(socket_of(workplace), wire.Request("status"))
+    path = socket_of(workplace)
+    said = await answers(path, wire.Request("status"))
     if said is None:
         return None
-    async for answer in said:
-        if isinstance(answer, wire.Result):
-            return answer.content
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS), aclosing(said):
+            async for answer in said:
+                if isinstance(answer, wire.Result):
+                    return answer.content
+    except TimeoutError:
+        raise StorageError(f"the daemon at {path} does not answer", hint="look at its log, or restart it") from None
     return None

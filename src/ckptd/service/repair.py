@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Sequence
@@ -17,11 +18,11 @@ from pathlib import Path
 
 from ckptd.core import events, quarantine
 from ckptd.core.models import Checkpoint, LockEntry, OnDamage, Outcome, Problem, Trust, Usage
-from ckptd.core.plan import Conflict, Fetch, Mend
+from ckptd.core.plan import Check, Conflict, Fetch, Mend
 from ckptd.core.quarantine import Report
 from ckptd.core.remedy import MENDABLE, remedy
 from ckptd.core.urls import file_name
-from ckptd.errors import BusyError, CkptdError, DriftError, IntegrityError
+from ckptd.errors import CkptdError, DriftError, IntegrityError
 from ckptd.service.fetch import Pass
 from ckptd.service.sync import Task
 from ckptd.service.tenancy import Tenancy
@@ -56,14 +57,14 @@ class Repair:
     async def run(self, *, hold: bool = False) -> list[Outcome]:
         """The outcomes anew, after mending what could be; with `hold` after taking away what is damaged.
 
-        Raises ConfigError, StorageError.
+        Where nothing can be done at all (the store is somebody else's, a token cannot be read), they say why.
         """
         if hold:
             return [await self._take_away(outcome) for outcome in self._found.values()]
         damaged = {name for name, outcome in self._found.items() if outcome.state in MENDABLE}
         known = {checkpoint.name: checkpoint for checkpoint in self._workplace.manifest.checkpoints}
         wanted = [
-            known.get(name) or _forgotten(entry)
+            _as_locked(known.get(name), entry)
             for name in sorted(damaged)
             if (entry := self._workplace.lock.entries.get(name)) is not None
         ]
@@ -75,7 +76,7 @@ class Repair:
             done = await Pass(place, self._emit, locked=False, update=False, remedy=self, tenancy=self._tenancy).run(
                 tasks
             )
-        except BusyError as error:
+        except CkptdError as error:
             return [self._not_mended(outcome, error) for outcome in self._found.values()]
         mended = {outcome.name: self._after(outcome) for outcome in done}
         await asyncio.to_thread(self._tidy)
@@ -130,6 +131,8 @@ class Repair:
         same = task.entry is not None and found is not None and task.entry.sha256 == found.sha256
         if found is None or not same or isinstance(task.action, Conflict):
             return None
+        if isinstance(task.action, Check) and task.action.adopt:
+            return None  # an update that ended before its lock was written: it is finished, not undone
         try:
             plain = stat.S_ISREG(os.lstat(self._places.final(task.checkpoint)).st_mode)
         except OSError:
@@ -148,7 +151,7 @@ class Repair:
             if not stat.S_ISREG(os.lstat(final).st_mode):
                 return folder.move_in(self._places, report, final)
             stretches = [(each.offset, each.length) for each in found.damage or ()]
-            if found.damage is None:
+            if found.damage is None and found.state != "unreadable":
                 stretches = [(0, final.lstat().st_size)]
             if not quarantine.admit(sum(length for _, length in stretches), self._settings.quarantine_size):
                 stretches = []
@@ -204,12 +207,16 @@ class Repair:
         connection = read_only(self._places.database)
         if connection is None:
             return ()
-        with closing(connection):
-            rows = list(history.rows(connection, name))[-ROWS:]
-        return tuple({"id": row.id, **asdict(row.visit), "chain": row.chain} for row in rows)
+        with closing(connection), suppress(sqlite3.Error):
+            rows = list(history.rows(connection, [name], limit=ROWS))
+            return tuple({"id": row.id, **asdict(row.visit), "chain": row.chain} for row in rows)
+        return ()
 
 
-def _forgotten(entry: LockEntry) -> Checkpoint:
-    """A checkpoint that the lock has and the manifest no longer names, so far as it can be told from the lock."""
+def _as_locked(known: Checkpoint | None, entry: LockEntry) -> Checkpoint:
+    """The checkpoint whose file is locked: the manifest may name another file by now, or not name it any more."""
+    if known is not None and known.file_name == file_name(entry.url):
+        return known
     pin = entry.sha256 if entry.trust is Trust.PINNED else None
-    return Checkpoint(entry.name, entry.url, file_name(entry.url), sha256=pin)
+    mirrors = (known.url, *known.mirrors) if known is not None else ()
+    return Checkpoint(entry.name, entry.url, file_name(entry.url), mirrors, sha256=pin)

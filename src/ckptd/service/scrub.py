@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from sqlite3 import Connection
 
 from ckptd.core import events
@@ -21,11 +22,12 @@ from ckptd.core.pressure import Gate
 from ckptd.core.schedule import GRAINS, Haste, Read, Rest, Stretch, decide
 from ckptd.errors import CkptdError
 from ckptd.service import trees
-from ckptd.service.judging import Judged, Reading
+from ckptd.service.judging import UNREAD, Judged, Reading
 from ckptd.service.promise import kept_files, unread
 from ckptd.service.reading import Reader
 from ckptd.service.workplace import Workplace
 from ckptd.store.history import add_history
+from ckptd.store.publish import stamp
 from ckptd.store.records import FileRecord, load_files, save_verdict, tree_key
 from ckptd.store.state import State
 from ckptd.store.weather import weather
@@ -42,7 +44,7 @@ class Doing:
     """What the scrub is at, for whoever watches."""
 
     name: str = ""  # of the file that is read; empty while resting
-    why: str = "not begun"
+    why: str = "starting"
     urgent: bool = False
     shortfall: int = 0  # bytes that will be older than promised in any case
 
@@ -58,6 +60,7 @@ class Scrub:
         found: Callable[[Judged], Awaitable[None]],
     ) -> None:
         self.doing = Doing()
+        self.seen = _unseen  # told of every file that was read to its end and is good
         self._place = place
         self._state = state
         self._emit = emit
@@ -82,10 +85,22 @@ class Scrub:
     async def run(self) -> None:
         """Scrub until cancelled. Raises StorageError when the state cannot be written."""
         with Reader(self._place().places, {}, self._emit, rate=None, action="scrub") as reader:
+            await self._doubt()
             while True:
                 seconds = await self._turn(reader)
                 if seconds > 0:
                     await self._sleep(seconds)
+
+    async def _doubt(self) -> None:
+        """What an earlier run was about to publish, and what does not stand under its name, was not verified."""
+        store, now = self._place().places.store, time.time()
+
+        def forget(database: Connection) -> None:
+            for record in load_files(database).values():
+                if record.pending and record.verdict == "intact" and not _stands(store / record.path, record.stamp):
+                    save_verdict(database, replace(record, verdict=UNREAD, ages=Ages((), (), now).to_json()))
+
+        await self._state.do(forget)
 
     async def _turn(self, reader: Reader) -> float:
         """Decide once, and act; seconds to rest afterwards."""
@@ -159,7 +174,7 @@ class Scrub:
         async with asyncio.TaskGroup() as group:
             for _ in range(reader.threads if decision.urgent else 1):
                 group.create_task(work())
-        if not reading.count and reading.error is None:
+        if not reading.pieces and reading.whole is None and reading.error is None:
             return
         self._done += reading.count
         self._measure(reading, time.monotonic() - begun, limited=decision.rate is not None)
@@ -228,7 +243,7 @@ class Scrub:
 
     async def _settle(self, judged: Judged, reading: Reading | None = None) -> None:
         """Note the verdict: in the history once a round, when all of a file has been read again, or is not good."""
-        outcome, visit, record = judged.outcome, judged.visit, judged.record
+        outcome, visit = judged.outcome, judged.visit
         size, seconds = self._read.get(outcome.name, (0, 0.0))
         if visit is not None:
             size, seconds = size + visit.bytes, seconds + visit.seconds
@@ -237,8 +252,7 @@ class Scrub:
         rounded = reading is None or not good or size >= reading.entry.size
 
         def save(database: Connection) -> None:
-            if record is not None:
-                save_verdict(database, record)
+            judged.save(database)
             if rounded and visit is not None:
                 add_history(database, [replace(visit, bytes=size, seconds=seconds)])
 
@@ -249,6 +263,8 @@ class Scrub:
             self._emit(events.Noted(outcome.name, note))
         if not good:
             await self._found(judged)
+        elif rounded:
+            self.seen(outcome)
 
     # --- time and weather ----------------------------------------------------------------------------------------
 
@@ -273,6 +289,18 @@ class Scrub:
             except TimeoutError:
                 self._look(reading=False)
         self._changed.clear()
+
+
+def _stands(path: Path, mark: str) -> bool:
+    try:
+        return stamp(path.lstat()) == mark
+    except OSError:
+        return False
+
+
+def _unseen(outcome: Outcome) -> None:
+    """Nobody wants to know what is well."""
+    del outcome
 
 
 def _minute() -> float:

@@ -7,22 +7,24 @@ daemon left behind is removed by the next one, which owns the store and so knows
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ckptd.core.models import Manifest
 from ckptd.core.permit import Peer
-from ckptd.errors import StorageError
+from ckptd.errors import PolicyError, StorageError
 from ckptd.store.places import Places, storage_error
 
 NAME = "daemon.sock"
 CONNECT_SECONDS = 5.0  # for a daemon on this machine to take a connection
 _PEERGROUPS = 59  # SO_PEERGROUPS of Linux 4.13
+_MOST_GROUPS = 65_536  # NGROUPS_MAX of Linux
 _LONGEST = 100  # bytes of a path that fit into sockaddr_un on every system
 _CREDENTIALS = struct.Struct("3i")
 
@@ -79,7 +81,7 @@ def listen(path: Path, group: int | None) -> socket.socket:
 async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
     """A connection to the daemon, or None when there is none: no socket, or nobody behind it.
 
-    Raises StorageError when there is one and it may not be used.
+    Raises PolicyError when there is one and it may not be used, StorageError when it does not answer.
     """
     from ckptd.core.wire import LONGEST_ANSWER  # noqa: PLC0415  # most callers stop before
 
@@ -88,7 +90,7 @@ async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await asyncio.open_unix_connection(address, limit=LONGEST_ANSWER)
     except PermissionError:
-        raise StorageError(
+        raise PolicyError(
             f"the daemon at {path} is not for you", hint="ask to be added to the store's group ([store] group)"
         ) from None
     except TimeoutError:
@@ -101,8 +103,14 @@ def peer(connection: socket.socket) -> Peer:
     """Who is at the other end, by the kernel's word (unix(7))."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
-    try:
-        groups = connection.getsockopt(socket.SOL_SOCKET, _PEERGROUPS, 65536 * 4)
-    except OSError:
-        groups = b""
-    return Peer(uid, frozenset({gid, *(each for (each,) in struct.iter_unpack("I", groups))}), pid)
+    return Peer(uid, frozenset({gid, *_groups(connection)}), pid)
+
+
+def _groups(connection: socket.socket) -> Iterable[int]:
+    """All groups of the other end. Not by `socket.getsockopt`, which takes answers of 1024 bytes at most."""
+    groups = (ctypes.c_uint32 * _MOST_GROUPS)()
+    size = ctypes.c_uint32(ctypes.sizeof(groups))
+    asked = socket.SOL_SOCKET, _PEERGROUPS, ctypes.byref(groups), ctypes.byref(size)
+    if ctypes.CDLL(None).getsockopt(connection.fileno(), *asked) != 0:
+        return ()
+    return groups[: size.value // ctypes.sizeof(ctypes.c_uint32)]

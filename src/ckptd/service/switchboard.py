@@ -58,6 +58,8 @@ class Switchboard:
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass  # the caller has gone
+        except asyncio.CancelledError:
+            pass  # the daemon ends; before Python 3.12 asyncio takes a cancelled caller for a failure of its own
         finally:
             self._callers -= 1
             writer.close()
@@ -100,6 +102,7 @@ class Switchboard:
     async def _work(self, request: wire.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Have the work done, tell its events, and in the end its outcomes."""
         daemon = self._daemon
+        await daemon.heed(request.manifest)
         selected = core_manifest.select(daemon.place.manifest.checkpoints, request.names)
         task = self._group.create_task(self._outcomes(request, selected))
         names = None if request.command == "verify" and not request.names else {each.name for each in selected}
@@ -136,6 +139,8 @@ class Switchboard:
         for outcome in found:
             daemon.watchman.note_outcome(outcome)
         await daemon.refresh_lock()
+        if request.command != "verify":
+            await daemon.follow(found)
         return found
 
     async def _watch(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

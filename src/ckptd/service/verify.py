@@ -21,7 +21,7 @@ from ckptd.core.models import LockEntry, Outcome, Problem
 from ckptd.core.urls import file_name
 from ckptd.errors import CkptdError
 from ckptd.service import trees
-from ckptd.service.judging import Judged, Reading
+from ckptd.service.judging import UNREAD, Judged, Reading
 from ckptd.service.reading import Reader
 from ckptd.service.sync import finished
 from ckptd.service.workplace import Workplace
@@ -85,8 +85,11 @@ class Audit:
 
     def _due(self, reader: Reader, entry: LockEntry, older_than: float | None) -> tuple[int, ...] | None:
         """The pieces to read; None for all of them."""
-        record = reader.files.record(entry)
-        if older_than is None or record is None or record.verdict != "intact":
+        try:
+            record = reader.files.as_read(entry, reader.files.path(entry).lstat())
+        except OSError:
+            return None
+        if older_than is None or record is None or record.verdict not in {"intact", UNREAD}:
             return None
         count, now = piece_count(entry.size), time.time()
         if not count:
@@ -182,8 +185,10 @@ class Audit:
             return
 
         def save(database: Connection) -> None:
-            for record in (*halfway, *(each.record for each in judged if each.record is not None)):
+            for record in halfway:
                 save_verdict(database, record)
+            for each in judged:
+                each.save(database)
             add_history(database, [each.visit for each in judged if each.visit is not None])
 
         with suppress(CkptdError, OSError):

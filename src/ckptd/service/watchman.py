@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 
 from ckptd.core import events
 from ckptd.core.incidents import FAILURES, Incident, Incidents, Kind
@@ -43,6 +44,7 @@ class Watchman:
         self.alarms: list[Callable[[Incident], None]] = []
         self._path = places.state / "incidents.json"
         self._group = places.group
+        self._mutex = Lock()
         self._hub = hub
         hub.listen(self._remember)
 
@@ -62,8 +64,10 @@ class Watchman:
             self.observe(Kind.DAMAGE, name, message if state in DAMAGED else "")
         if drifted or state in {"same", "fetched"}:
             self.observe(Kind.DRIFT, name, message if drifted else "")
-        if state in {"present", "fetched", "failed"}:
-            self.observe(Kind.FAILURE, name, message if state == "failed" and failures >= FAILURES else "")
+        if state in {"present", "fetched"}:
+            self.observe(Kind.FAILURE, name, "")
+        elif state == "failed" and failures >= FAILURES:
+            self.observe(Kind.FAILURE, name, message)
 
     def observe(self, kind: Kind, name: str, message: str) -> None:
         """`message` says what is wrong, and is empty when nothing is. Tells of it when that is new."""
@@ -74,7 +78,7 @@ class Watchman:
         self.tell(name or "store", f"{changed.kind} is over" if over else f"{changed.kind}: {message}")
         for alarm in self.alarms:
             alarm(changed)
-        asyncio.get_running_loop().run_in_executor(None, self._save, self.incidents.to_json())
+        asyncio.get_running_loop().run_in_executor(None, self._save)
 
     def tell(self, name: str, text: str) -> None:
         """Say something that is worth a line."""
@@ -90,8 +94,10 @@ class Watchman:
         if text:
             self.recent.append(Told(time.time(), event.name, text))
 
-    def _save(self, text: str) -> None:
+    def _save(self) -> None:
+        """Write what holds by now: whoever comes last writes the latest."""
         try:
-            write_atomically(self._path, text.encode(), MODE, self._group)
+            with self._mutex:
+                write_atomically(self._path, self.incidents.to_json().encode(), MODE, self._group)
         except OSError:
             return  # told they have been; after a restart they are told once more

@@ -72,6 +72,7 @@ class Partial:
         self._writing = 0
         self._changed = asyncio.Event()
         self._boot = disk.boot_id()
+        self._has_room = False  # it was seen that the rest fits
         self._recorded: PartialRecord | None = None
         self._last_note = self._last_sync = 0.0
 
@@ -143,7 +144,7 @@ class Partial:
         old = self.path
         self.written = self._synced = Extents()
         self.total, self.validators, self.witnesses, self.error = None, {}, (), None
-        self.seeded = False
+        self.seeded = self._has_room = False
         self._lanes = []
         await self.forget()
         if old != self._places.partials:
@@ -177,10 +178,10 @@ class Partial:
         if self.fd < 0:
             await self._create()
             self._start_lanes()
-        if total is not None and total != self.total:
-            self.total = total
+        if total is not None and (total != self.total or not self._has_room):
             missing = total - self.written.size
             await self._call(lambda: check_room(self._places, missing))
+            self.total, self._has_room = total, True
             if missing > SYNC_EVERY_BYTES:
                 await self._call(lambda: disk.preallocate(self.fd, total))
         self.validators[source] = validator

@@ -22,8 +22,10 @@ from ckptd.store.records import PartialRecord, load_partials, read_only
 from ckptd.store.trees import load_tree
 
 PRUNED = "pruned"  # the folder in the state through which everything goes that leaves the store
+STAGING = "staging"  # where trees are unpacked before they get their names
+OLD_TREES = "old-trees"  # where those lie that were replaced
 PROBE = ".probe-"  # what a folder of `store.probe` is called in the beginning
-PROBE_IS_OVER = 3600.0  # seconds after which nobody is at work in it any more
+WORK_IS_OVER = 3600.0  # seconds without a change after which nobody is at work in a folder any more
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -164,13 +166,25 @@ def databases(places: Places) -> tuple[Thing, ...]:
     return tuple(thing for thing in things if thing is not None and thing.shape is Shape.FILE)
 
 
+def old_trees(places: Places) -> tuple[Thing, ...]:
+    """The trees that were replaced by others. Raises StorageError."""
+    return _sized(_in(places.state / OLD_TREES))
+
+
 def leftovers(places: Places) -> tuple[Thing, ...]:
-    """What runs of `prune` and `doctor` that were killed left in the state. Raises StorageError."""
-    paths = _listed(places.state / PRUNED) if _is_folder(places.state / PRUNED) else []
-    now = time.time()
-    for path in _listed(places.state):
-        if path.name.startswith(PROBE) and _is_folder(path) and now - path.lstat().st_mtime > PROBE_IS_OVER:
-            paths.append(path)
+    """What runs that were killed left in the state: in taking away, unpacking, probing. Raises StorageError."""
+    begun = [*_in(places.state / STAGING), *(path for path in _in(places.state) if path.name.startswith(PROBE))]
+    over = [path for path in begun if _is_folder(path) and time.time() - path.lstat().st_mtime > WORK_IS_OVER]
+    return _sized([*_in(places.state / PRUNED), *over])
+
+
+def _in(folder: Path) -> list[Path]:
+    """What is in a folder of ours, which need not be there; a link to one is none of ours."""
+    return _listed(folder) if _is_folder(folder) else []
+
+
+def _sized(paths: Iterable[Path]) -> tuple[Thing, ...]:
+    """Each with the size of all that is in it."""
     found = []
     for path in paths:
         thing = _thing(path)

@@ -1,4 +1,4 @@
-"""A daemon's account of itself, read for drawing: JSON of whichever version into values of known types.
+"""A daemon's account of itself, read for people: JSON of whichever version into values of known types, and some words.
 
 Never raises: what is missing, or of another type than expected, counts as not told, since the daemon may be newer than
 whoever watches it. Times are POSIX seconds by the daemon's clock, sizes bytes. Nothing here draws.
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ckptd.core.models import VerifySettings
+from ckptd.core.units import format_duration, format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,34 @@ def read_account(found: Mapping[str, object], before: Account | None = None) -> 
             Told(_number(each, "at"), _text(each, "name"), _text(each, "text")) for each in _each(found, "recent")
         ),
     )
+
+
+def wrongs(account: Account) -> list[Wrong]:
+    """What is wrong, the manifest first, then the latest."""
+    manifest = [Wrong("manifest", "", account.config_error, account.now)] if account.config_error else []
+    return manifest + sorted(account.incidents, key=lambda each: -each.since)
+
+
+def promise_words(pledge: Pledge, now: float) -> tuple[str, ...]:
+    """The promise as one number, in words of which each is shorter than the one before."""
+    share = f"{math.floor(pledge.share * 1000) / 10:g} % in time"
+    if pledge.unverified:
+        lost = format_size(pledge.unverified)
+        return f"{lost} damaged or never read, {share}", f"{lost} damaged or unread", share
+    if pledge.oldest is None:
+        return ("nothing is kept yet",)
+    age, limit = span(now - pledge.oldest), span(pledge.max_age)
+    return (
+        f"oldest byte verified {age} ago of {limit}, {share}",
+        f"oldest {age} of {limit}, {share}",
+        f"{age} of {limit}",
+    )
+
+
+def span(seconds: float) -> str:
+    """A time in its two largest units, without the smaller when that is zero: "7d", "2d 3h", "now" for none."""
+    text = format_duration(max(0.0, seconds))
+    return text.removesuffix(" 00s").removesuffix(" 00m").removesuffix(" 0h")
 
 
 def _pledge(found: Mapping[str, object]) -> Pledge:

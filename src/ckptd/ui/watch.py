@@ -6,18 +6,17 @@ of the daemon, work and numbers are not. Clock values are an argument, in second
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from rich.segment import Segment
 
 from ckptd.core.events import Event, Finished, Noted, Queued
-from ckptd.core.picture import Counts, plural
 from ckptd.core.progress import Progress
 from ckptd.ui.account import Account, Told, read_account
 from ckptd.ui.frame import Charset, Screen
-from ckptd.ui.text import clean
-from ckptd.ui.watch_frame import View, draw_watch, promise_words, room_for, rows_for, span, wrongs
+from ckptd.ui.watch_frame import View, draw_watch, room_for
+from ckptd.ui.watch_layout import rows_for
 
 LINGER = 5.0  # seconds that what was done stays, after the last of it has ended
 SETTLE = 0.5  # seconds after which what was queued is taken to have work to do
@@ -31,8 +30,10 @@ class Watch:
     def __init__(self, clock: Callable[[], float], quits: str = "") -> None:
         self._clock = clock
         self._quits = quits
+        self.standings = 0  # how often the daemon has said how everything stands
         self._account: Account | None = None
         self._heard = clock()  # when the daemon said something last
+        self._stood = clock()  # when it said last how everything stands
         self._away = ""
         self._recent: set[Told] = set()
         self._screen: Screen | None = None
@@ -60,7 +61,8 @@ class Watch:
 
     def standing(self, content: Mapping[str, object]) -> None:
         """How everything stands, as the daemon has just said."""
-        self._heard = self._clock()
+        self.standings += 1
+        self._heard = self._stood = self._clock()
         before, self._account = self._account, read_account(content, self._account)
         if self._away and before is not None:
             self._note(self._account.now, f"the daemon is back, pid {self._account.pid}")
@@ -114,23 +116,22 @@ class Watch:
         self._settle(now)
         if self._screen is None or (self._screen.width, self._screen.height) != (width, height):
             self._screen = Screen(width, height, signs, held={})
-        wrong = 0 if self._account is None else len(wrongs(self._account))
-        rows, away = len(self._progress), bool(self._away and self._account is not None)
-        room = room_for(height - away, wrong, rows, len(self._recent), foot=bool(self._quits))
+        rows = len(self._progress)
         view = View(
             account=self._account,
             now=self._now(),
-            picture=self._progress.picture(now, rows_for(room, rows)),
+            picture=self._progress.picture(now, 0),
             recent=sorted(self._recent),
             quiet_for=now - self._heard,
             away=self._away,
             quits=self._quits,
         )
-        return draw_watch(view, room, self._screen)
+        room = room_for(view, rows, self._screen)
+        return draw_watch(replace(view, picture=self._progress.picture(now, rows_for(room, rows))), room, self._screen)
 
     def _now(self) -> float:
         """POSIX seconds by the daemon's clock."""
-        return 0.0 if self._account is None else self._account.now + self._clock() - self._heard
+        return 0.0 if self._account is None else self._account.now + self._clock() - self._stood
 
     def _settle(self, now: float) -> None:
         """What was queued a while ago has work to do; what ended a while ago is not shown any more."""
@@ -143,20 +144,3 @@ class Watch:
             self._over = now if self._over is None else self._over
             if now - self._over >= LINGER:
                 self._begin()
-
-    @property
-    def counts(self) -> Counts:
-        """How many checkpoints are where in the work."""
-        return self._progress.picture(self._clock(), 0).totals.counts
-
-
-def standing_line(watch: Watch) -> str:
-    """How everything stands, in one plain line; empty while nothing is known."""
-    account, counts = watch.account, watch.counts
-    if account is None:
-        return ""
-    parts = [f"promise {'kept' if account.pledge.kept else 'broken'}: {promise_words(account.pledge, account.now)[0]}"]
-    parts += [f"{counts.active + counts.waiting + counts.queued} at work"] if counts.active + counts.waiting else []
-    parts += [f"reading {account.scrub.name}" if account.scrub.name else account.scrub.why]
-    parts += [plural(len(wrong), "incident")] if (wrong := wrongs(account)) else []
-    return clean(f"status: {'; '.join(part for part in parts if part)}")

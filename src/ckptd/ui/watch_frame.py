@@ -7,27 +7,26 @@ never more lines than it has. Styles are the terminal's own; rich's markup is ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rich.segment import Segment
-from rich.style import Style
 
 from ckptd.core.activity import FAILURES
 from ckptd.core.incidents import Kind
 from ckptd.core.picture import Picture, plural
 from ckptd.core.units import format_duration, format_size
-from ckptd.ui.account import Account, Pledge, Scrubbing, Stock, Told, Wrong
+from ckptd.ui.account import Account, Pledge, Scrubbing, Stock, Told, Wrong, promise_words, span, wrongs
 from ckptd.ui.frame import ASCII, BAD, BOLD, DIM, GOOD, PAUSED, PLAIN, Charset, Screen, draw
 from ckptd.ui.text import cells, clean, crop, crop_middle, pad
+from ckptd.ui.watch_layout import Room, share
 
 LABEL = 9  # columns of "promise  "
 GAUGE = (8, 32)  # columns that the promise's bar has at least, and at most
 LATE = 0.9  # of the promised age: from here on the oldest byte is worth a second look
 SILENT = 5.0  # seconds without a word after which it is told
-RECENT_ROOM = 3  # lines that what happened last keeps where there is much work
+WRAPPED = 4  # lines that one incident gets at most
 GOOD_STATES = ("present", "touched")
 BAD_STATES = frozenset({"damaged", "conflict", "corrupt", "unreadable"})
 _WRONG = FAILURES | set(Kind)  # first words of what happened that are worth red
@@ -46,66 +45,33 @@ class View:
     quits: str  # how to leave
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How many lines each part has; rules stand above parts that have any."""
-
-    incidents: int
-    facts: int  # of scrub, next and store
-    rules: bool
-    work: int
-    recent: int
-    foot: bool
-
-
-def room_for(height: int, incidents: int, rows: int, recent: int) -> Room:
-    """How to share `height` lines when there is so much to show; head and promise always have a line each."""
-    foot, rules = height >= 6, height >= 16
-    facts = 3 if height >= 11 else 1 if height >= 7 else 0
-    rest = max(0, height - 2 - facts - foot)
-    wrong = min(incidents, max(1, height // 5), rest)
-    rest -= wrong + (rules and wrong > 0)
-    kept = min(recent, RECENT_ROOM) + rules if height >= 16 and recent else 0
-    work = min(rows + 1 + rules, max(0, rest - kept)) if rows else 0
-    if work <= rules:
-        work = 0
-    told = max(0, min(recent + rules, rest - work)) if recent else 0
-    return Room(wrong, facts, rules, work - (rules and work > 0), told - (rules and told > 0), foot)
-
-
-def rows_for(room: Room, rows: int) -> int:
-    """How many of `rows` checkpoints are shown: below them stands what was left out, and the sum."""
-    return rows if rows + 1 <= room.work else max(0, room.work - 2)
+def room_for(view: View, rows: int, screen: Screen) -> Room:
+    """How to share the screen's lines when there are so many rows of work; the picture is not looked at."""
+    known = view.account is not None
+    height = screen.height - (known and bool(view.away))
+    most = max(1, height // 4)
+    wrong = len(incident_lines(view, most, max(1, screen.width - 1), screen.signs))
+    return share(height, wrong, rows, len(view.recent), foot=bool(view.quits))
 
 
 def draw_watch(view: View, room: Room, screen: Screen) -> list[list[Segment]]:
     """The lines of a frame, at most as many as the screen has."""
     width, signs = max(1, screen.width - 1), screen.signs
     lines = [_head(view, width, signs)]
-    if view.account is None:
-        lines += [[Segment(crop(_foreign(f"waiting: {view.away}", signs), width, signs.dots), PAUSED)]]
-    else:
-        wrong = wrongs(view.account)
-        lines += _part(f"{plural(len(wrong), 'incident')}", _incidents(wrong, view, room, width, signs), room, width, signs)
-        facts = [
-            _promise(view.account.pledge, view.now, width, signs),
-            _scrub(view.account.scrub, width, signs),
-            _next(view.account, view.now, width, signs),
-            _stock(view.account.stock, width, signs),
-        ]
-        lines += [_dimmed(line) if view.away else line for line in facts[: 1 + room.facts]]
+    if view.account is None or view.away:
+        why = f": {view.away}" if view.away else ""
+        words = _foreign(f"waiting for the daemon{why}", signs)
+        lines.append([Segment(crop(words, width, signs.dots), PAUSED)])
+    if view.account is not None:
+        wrong = incident_lines(view, room.incidents, width, signs)
+        lines += _part(plural(len(wrongs(view.account)), "incident"), wrong, room, width, signs)
+        lines += _facts(view, view.account, width, signs)[: 1 + room.facts]
         lines += _part(_at_work(view.picture), _work(view.picture, room, screen), room, width, signs)
         lines += _part("recent", _recent(view, room, width, signs), room, width, signs)
     if room.foot:
         lines += [[]] * (screen.height - 1 - len(lines))
         lines.append([Segment(crop(view.quits, width, signs.dots), DIM)])
     return [Segment.adjust_line_length(line, width, pad=False) for line in lines[: screen.height]]
-
-
-def wrongs(account: Account) -> list[Wrong]:
-    """What is wrong, the manifest first, then the latest."""
-    manifest = [Wrong("manifest", "", account.config_error, account.now)] if account.config_error else []
-    return manifest + sorted(account.incidents, key=lambda each: -each.since)
 
 
 # --- the parts ---------------------------------------------------------------------------------------------------
@@ -127,7 +93,7 @@ def _head(view: View, width: int, signs: Charset) -> list[Segment]:
     elif account is None or view.quiet_for > SILENT:
         right, style = _fitting((f"no word for {format_duration(view.quiet_for)}", "no word"), width - 8), PAUSED
     else:
-        up = _span(view.now - account.since)
+        up = span(view.now - account.since)
         told = (f"daemon {account.version}, pid {account.pid}, up {up}", f"pid {account.pid}, up {up}", f"up {up}")
         right, style = _fitting(told, max(0, width // 2 - 2)), DIM
     room = width - cells(right) - 1
@@ -138,53 +104,50 @@ def _head(view: View, width: int, signs: Charset) -> list[Segment]:
     return [Segment(left, BOLD), Segment(more), Segment(gap), Segment(right, style)]
 
 
-def _incidents(wrong: list[Wrong], view: View, room: Room, width: int, signs: Charset) -> list[list[Segment]]:
-    shown = wrong if len(wrong) <= room.incidents else wrong[: max(0, room.incidents - 1)]
-    lines = []
+def incident_lines(view: View, most: int, width: int, signs: Charset) -> list[list[Segment]]:
+    """What is wrong, in at most so many lines: whole messages if they fit, else their beginnings."""
+    wrong = [] if view.account is None else wrongs(view.account)
+    lines = [line for each in wrong for line in _incident(each, view.now, width, signs, WRAPPED)]
+    if len(lines) > most:
+        lines = [line for each in wrong for line in _incident(each, view.now, width, signs, 1)]
+    if len(lines) > most > 0:
+        left = len(lines) - most + 1
+        more = f"{signs.dots} {left} more" if most > 1 else plural(left, "incident")
+        lines = [*lines[: most - 1], [Segment(crop(more, width, signs.dots), BAD)]]
+    return lines[:most]
+
+
+def _incident(wrong: Wrong, now: float, width: int, signs: Charset, most: int) -> list[list[Segment]]:
     mark = "x" if signs is ASCII else "✗"
-    for each in shown:
-        since = "" if each.kind == "manifest" else f"  {_span(view.now - each.since)}"
-        about = f" {crop_middle(clean(each.name), max(8, width // 3), signs.dots)}" if each.name else ""
-        text = _foreign(f"{mark} {each.kind}{about}: {each.message}", signs)
-        text = crop(text, max(0, width - cells(since)), signs.dots)
-        gap = " " * max(0, width - cells(text) - cells(since))
-        lines.append([Segment(text, BAD), Segment(gap), Segment(since, DIM)])
-    if len(shown) < len(wrong) and room.incidents:
-        more = f"{signs.dots} {len(wrong) - len(shown)} more {'incidents' if shown else 'wrong'}"
-        lines.append([Segment(crop(more, width, signs.dots), BAD)])
-    return lines
+    since = "" if wrong.kind == "manifest" else f"  {span(now - wrong.since)}"
+    about = f" {crop_middle(clean(wrong.name), max(8, width // 3), signs.dots)}" if wrong.name else ""
+    text = _foreign(f"{mark} {wrong.kind}{about}: {wrong.message}", signs)
+    first, *rest = wrap(text, max(1, width - cells(since)), most, signs.dots)
+    gap = " " * max(0, width - cells(first) - cells(since))
+    return [[Segment(first, BAD), Segment(gap), Segment(since, DIM)], *([Segment(f"  {line}", BAD)] for line in rest)]
+
+
+def _facts(view: View, account: Account, width: int, signs: Charset) -> list[list[Segment]]:
+    promise, stock = _promise(account.pledge, view.now, width, signs), _stock(account.stock, width, signs)
+    if view.away:  # what is kept is there as before; what a daemon would do next nobody knows
+        return [_dimmed(promise), _dimmed(stock)]
+    return [promise, _scrub(account.scrub, width, signs), _next(account, view.now, width, signs), stock]
 
 
 def _promise(pledge: Pledge, now: float, width: int, signs: Charset) -> list[Segment]:
     room = max(0, width - LABEL)
-    limit, share = _span(pledge.max_age), f"{math.floor(pledge.share * 1000) / 10:g} % in time"
-    label = Segment(pad("promise", LABEL))
-    if pledge.unverified:
-        lost = format_size(pledge.unverified)
-        words = _fitting(
-            (f"broken: {lost} damaged or never read, {share}", f"broken: {lost}, {share}", f"broken, {share}"), room
-        )
-        return [label, Segment(words, BAD)]
+    label, words = Segment(pad("promise", LABEL)), promise_words(pledge, now)
+    told = _fitting(words if pledge.kept else tuple(f"broken: {each}" for each in words), room)
     if pledge.oldest is None:
-        return [label, Segment(crop("nothing is kept yet", room, signs.dots), DIM)]
-    age = max(0.0, now - pledge.oldest)
-    style = BAD if not pledge.kept else PAUSED if age > LATE * pledge.max_age else GOOD
-    told = (
-        f"oldest byte verified {_span(age)} ago of {limit}, {share}",
-        f"oldest {_span(age)} of {limit}, {share}",
-        f"{_span(age)} of {limit}",
-    )
-    words = _fitting(tuple(f"broken: {each}" for each in told) if not pledge.kept else told, room)
-    bar = min(GAUGE[1], room - cells(words) - 2)
+        return [label, Segment(told, DIM if pledge.kept else BAD)]
+    used = max(0.0, now - pledge.oldest) / max(1.0, pledge.max_age)
+    style = BAD if not pledge.kept else PAUSED if used > LATE else GOOD
+    bar = min(GAUGE[1], room - cells(told) - 2)
     if bar < GAUGE[0]:
-        return [label, Segment(words, style)]
-    full = min(bar, int(age / pledge.max_age * bar))
-    return [
-        label,
-        Segment(signs.full * full, style),
-        Segment(signs.track * (bar - full), DIM),
-        Segment(f"  {words}", PLAIN if pledge.kept else BAD),
-    ]
+        return [label, Segment(told, style)]
+    full = min(bar, int(used * bar))
+    gauge = [Segment(signs.full * full, style), Segment(signs.track * (bar - full), DIM)]
+    return [label, *gauge, Segment(f"  {told}", PLAIN if pledge.kept else BAD)]
 
 
 def _scrub(scrub: Scrubbing, width: int, signs: Charset) -> list[Segment]:
@@ -197,20 +160,22 @@ def _scrub(scrub: Scrubbing, width: int, signs: Charset) -> list[Segment]:
 
 def _next(account: Account, now: float, width: int, signs: Charset) -> list[Segment]:
     room, stock, scrub = max(0, width - LABEL), account.stock, account.scrub
-    sync = name = ""
+    sync = name = read = ""
     if stock.next_sync is not None:
         wait = stock.next_sync[0] - now
-        sync = f"sync in {_span(wait)}" if wait > 0 else "sync now"
-        name = f" ({crop_middle(_foreign(stock.next_sync[1], signs), max(12, room // 3), signs.dots)})"
-    read = ""
+        sync, name = f"sync in {span(wait)}" if wait > 0 else "sync now", _foreign(stock.next_sync[1], signs)
     if scrub.next_at is not None and not scrub.name:
         wait = scrub.next_at - now
-        read = f"scrub in {_span(wait)}" if wait > 0 else "scrub soon"
+        read = f"scrub in {span(wait)}" if wait > 0 else "scrub soon"
     failing = f"{stock.failing} failing, tried again" if stock.failing else ""
-    whole = signs.between.join(part for part in (sync + name, read, failing) if part)
-    brief = signs.between.join(part for part in (sync, read) if part)
-    words = _fitting((whole, brief, sync), room)
-    return [Segment(pad("next", LABEL)), Segment(words or "nothing")]
+    whole, *less = (
+        signs.between.join(part for part in parts if part)
+        for parts in ((sync, read, failing), (sync, read), (sync or read,))
+    )
+    spare = room - cells(whole) - 3
+    if name and spare >= min(cells(name), 12):
+        whole = whole.replace(sync, f"{sync} ({crop_middle(name, spare, signs.dots)})", 1)
+    return [Segment(pad("next", LABEL)), Segment(_fitting((whole, *less), room) or "nothing")]
 
 
 def _stock(stock: Stock, width: int, signs: Charset) -> list[Segment]:
@@ -228,9 +193,8 @@ def _stock(stock: Stock, width: int, signs: Charset) -> list[Segment]:
 
 def _at_work(picture: Picture) -> str:
     counts = picture.totals.counts
-    parts = [f"{counts.active} at work"] if counts.active or not counts.waiting else []
-    parts += [f"{number} {word}" for number, word in ((counts.waiting, "waiting"), (counts.queued, "queued")) if number]
-    return ", ".join(parts)
+    kinds = ((counts.active, "at work"), (counts.waiting, "waiting"), (counts.queued, "queued"))
+    return ", ".join(f"{number} {word}" for number, word in kinds if number) or "done"
 
 
 def _work(picture: Picture, room: Room, screen: Screen) -> list[list[Segment]]:
@@ -248,11 +212,12 @@ def _recent(view: View, room: Room, width: int, signs: Charset) -> list[list[Seg
     today = _local(view.now).date()
     times = [_when(_local(each.at), today == _local(each.at).date()) for each in shown]
     wide = max(map(len, times))
-    names = [crop_middle(_foreign(each.name, signs), max(8, width // 3), signs.dots) for each in shown]
+    texts = [_foreign(each.text, signs) for each in shown]
+    longest = max(8, width // 3, width - wide - 3 - min(width // 2, max(map(cells, texts))))
+    names = [crop_middle(_foreign(each.name, signs), longest, signs.dots) for each in shown]
     name_width = max(map(cells, names))
     lines = []
-    for each, when, name in zip(shown, times, names, strict=True):
-        text = _foreign(each.text, signs)
+    for text, when, name in zip(texts, times, names, strict=True):
         style = BAD if text.partition(":")[0] in _WRONG and not text.endswith("is over") else PLAIN
         start = f"{when:>{wide}} "
         words = crop(text, max(0, width - cells(start) - name_width - 2), signs.dots)
@@ -268,10 +233,17 @@ def _fitting(variants: Sequence[str], width: int) -> str:
     return next((each for each in variants if cells(each) <= width), crop(variants[-1], max(0, width), ""))
 
 
-def _span(seconds: float) -> str:
-    """A time in its two largest units, without the smaller when that is zero: "7d", "2d 3h", "now" for none."""
-    text = format_duration(max(0.0, seconds))
-    return text.removesuffix(" 00s").removesuffix(" 00m").removesuffix(" 0h")
+def wrap(text: str, width: int, most: int, dots: str) -> list[str]:
+    """`text` broken at its spaces into at most so many lines; all but the first are two columns narrower."""
+    lines: list[str] = []
+    while text and len(lines) < most - 1 and cells(text) > width - 2 * bool(lines):
+        line = crop(text, width - 2 * bool(lines), "")
+        cut = line.rfind(" ") if " " in line[2:] and text[len(line) : len(line) + 1] != " " else len(line)
+        if cut <= 0:
+            break
+        lines.append(text[:cut].rstrip())
+        text = text[cut:].lstrip()
+    return [*lines, crop(text, width - 2 * bool(lines), dots)]
 
 
 def _local(at: float) -> datetime:
