@@ -511,6 +511,8 @@ IDLE: dict[str, Any] = {"active": "inactive", "enabled": "disabled"}
         ([unit(load="bad-setting")], [("ckptd.service", "bad")]),
         ([unit(active="failed", result="exit-code")], [("ckptd.service", "bad")]),
         ([unit(result="watchdog")], [("ckptd.service", "bad")]),
+        ([unit(result="signal", active="activating")], [("ckptd.service", "warn")]),
+        ([unit(active="activating")], []),
         ([unit(restarts=9)], [("ckptd.service", "warn")]),
         ([unit(enabled="disabled")], [("ckptd.service", "warn")]),
         ([unit(active="inactive")], [("ckptd.service", "warn")]),

@@ -98,7 +98,7 @@ class Tab:
         """Wait until an expression is true in the page."""
         try:
             async with asyncio.timeout(SECONDS):
-                while not await self.run(script):
+                while not await self.run(script):  # noqa: ASYNC110  # a page in another process has no event for us
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"did not become true: {script}\n{self.console}") from None
@@ -114,7 +114,7 @@ class Tab:
     async def picture(self, path: Path, *, whole: bool = False) -> None:
         """A screenshot; of all of the page, or of what the screen shows."""
         told = await self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(told["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(told["data"]))
 
 
 @asynccontextmanager

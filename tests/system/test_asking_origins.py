@@ -16,6 +16,8 @@ from workplace import Batch, Run, Workplace, sha256, tgz
 
 from ckptd.store.owner import Owner
 
+pytestmark = pytest.mark.slow
+
 A = tgz(260_000, 1)
 B = tgz(260_000, 2)  # of the same length
 LONGER = tgz(300_000, 3)

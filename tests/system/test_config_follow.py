@@ -11,6 +11,8 @@ from origin import Origin
 from test_unpacked import ONE, TWO, packed, tree_of
 from workplace import Workplace
 
+pytestmark = pytest.mark.slow
+
 PATH = "/model.tar.gz"
 CONFIG = '# ours\nmodel_options {\n  initial_checkpoint: "${INIT_CHECKPOINT}"  # set by hand\r\n}\n'
 

@@ -23,6 +23,8 @@ import tomli_w
 from origin import Hold, Origin, Origins
 from workplace import Run, Running, Workplace, sha256, tgz, wait_until
 
+pytestmark = pytest.mark.slow
+
 A = tgz(260_000, 1)
 B = tgz(260_000, 2)
 C = tgz(270_000, 3)

@@ -22,6 +22,8 @@ from origin import Hold, Origin, Origins
 from web import free_port
 from workplace import CKPTD, Run, Workplace, tgz, wait_until
 
+pytestmark = pytest.mark.slow
+
 A, B = tgz(60_000, 1), tgz(60_000, 2)
 TOKEN = "hf_secretsecretsecret"
 Lacking = Callable[[str], None]

@@ -15,6 +15,8 @@ import pytest
 from origin import Origin
 from workplace import Run, Workplace, sha256, tgz
 
+pytestmark = pytest.mark.slow
+
 SPACE = {"m": "urn:ietf:params:xml:ns:metalink"}
 PIECE = 64 * 1024  # of files up to 16 MiB
 A, B = tgz(1_500_000, 1), tgz(90_000, 2)

@@ -18,6 +18,8 @@ from workplace import Run, Workplace, sha256, tgz
 from ckptd.store.history import Visit, add_history
 from ckptd.store.state import write
 
+pytestmark = pytest.mark.slow
+
 A, B = tgz(60_000, 1), tgz(60_000, 2)
 ZERO = "0" * 64
 DAY = 86400.0

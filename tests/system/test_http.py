@@ -17,6 +17,8 @@ from origin import Origin, Origins
 from served import Served
 from workplace import Workplace, tgz, wait_until
 
+pytestmark = pytest.mark.slow
+
 A, B = tgz(60_000, 1), tgz(70_000, 2)
 PAGES = {
     "/": "text/html; charset=utf-8",

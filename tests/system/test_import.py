@@ -15,6 +15,8 @@ from workplace import Run, Workplace, sha256, tgz
 from ckptd.core.manifest import parse
 from ckptd.core.models import Checkpoint
 
+pytestmark = pytest.mark.slow
+
 A, B = tgz(60_000, 1), tgz(60_000, 2)
 SECRET = "hunter2"
 MINE = """\

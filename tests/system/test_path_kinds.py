@@ -14,6 +14,8 @@ from origin import Origin, Origins
 from test_unpacked import packed
 from workplace import Workplace
 
+pytestmark = pytest.mark.slow
+
 SAFE = struct.pack("<Q", 2) + b"{}" + bytes(64)
 ONNX = b"\x08\x07\x12\x07pytorch" + bytes(64)
 

@@ -23,6 +23,8 @@ import pytest
 from origin import Hold, Origin
 from workplace import CKPTD, Run, Workplace, tgz, wait_until
 
+pytestmark = pytest.mark.slow
+
 A, B, C = tgz(60_000, 1), tgz(60_000, 2), tgz(60_000, 3)
 BIG = tgz(17_000_000, 4)  # two pieces, so that there is a table
 DAY = 86400.0

@@ -28,6 +28,8 @@ import pytest
 from origin import Origin, Origins
 from workplace import CKPTD, Run, Workplace, sha256, wait_until
 
+pytestmark = pytest.mark.slow
+
 PIECE = 16 * 1024 * 1024
 BLOCK = 64 * 1024
 SIZE = PIECE + 722_784  # two pieces; the last block is short

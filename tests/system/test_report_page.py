@@ -17,6 +17,8 @@ from dom import having, one, parse, text
 from origin import Origin
 from workplace import Workplace, tgz
 
+pytestmark = pytest.mark.slow
+
 PIECE = 16 * 1024 * 1024
 BIG = tgz(2 * PIECE + 500_000, 9)
 SMALL = tgz(60_000, 1)

@@ -20,6 +20,8 @@ import pytest
 from origin import Origin
 from workplace import Running, Workplace, sha256, wait_until
 
+pytestmark = pytest.mark.slow
+
 PATH = "/model.tar.gz"
 
 

@@ -18,6 +18,8 @@ from ckptd.errors import MissingError, StorageError
 from ckptd.service.use import expand, follow
 from ckptd.service.workplace import enter
 
+pytestmark = pytest.mark.slow
+
 BODY = tgz(20_000, 1)
 TEXTPROTO = """\
 # proto-file: config.proto

@@ -16,6 +16,8 @@ from origin import Hold, Origin
 from screens import ALTERNATE, ORDINARY, Seat
 from workplace import CKPTD, Running, Workplace, tgz, wait_until
 
+pytestmark = pytest.mark.slow
+
 A = tgz(2_000_000, 1)
 PATH = "/a.tar.gz"
 GOES_ON = "the daemon goes on with its work"

@@ -33,7 +33,7 @@ class Visit:
 
     at: float  # POSIX seconds
     name: str
-    action: str  # "fetch", "verify", "scrub", "adopt", "repair", "hold"
+    action: str  # "fetch", "verify", "scrub", "adopt", "repair", "hold", "unpack", "prune"
     sha256: str  # what the bytes should be; empty where an older version did not note it
     digest: str  # what they were compared by: "sha256" or "blake3"; empty when nothing could be read
     bytes: int  # that were read, or fetched

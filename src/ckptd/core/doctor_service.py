@@ -114,6 +114,9 @@ def _of_unit(unit: Unit, installed: Sequence[Unit]) -> Iterator[Finding]:
     name = unit.name
     if unit.load != "loaded":
         yield AREA.bad(name, f"{name} is {unit.load}", f"systemd-analyze verify {name}; systemctl status {name}")
+    elif unit.active == "activating" and unit.result not in {"", "success"}:
+        text = f"{name} has failed ({unit.result}), and is started again by itself"
+        yield AREA.warn(name, text, f"journalctl -u {name} -e")
     elif unit.active == "failed" or unit.result not in {"", "success"}:
         text = f"{name} has failed ({unit.result or 'why is not known'})"
         yield AREA.bad(name, text, f"journalctl -u {name} -e; then systemctl restart {name}")

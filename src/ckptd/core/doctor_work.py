@@ -117,7 +117,7 @@ def history(chain: Chain) -> Finding:
         return AREA.bad("history", chain.wrong, chain.hint)
     if chain.unreadable:
         return AREA.unknown("history", chain.unreadable, chain.hint)
-    return AREA.ok("history", f"{plural(chain.count, 'record')} of the history hold together")
+    return AREA.ok("history", f"the history holds together ({plural(chain.count, 'record')})")
 
 
 def promise(course: Course) -> Iterator[Finding]:

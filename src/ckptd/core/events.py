@@ -97,7 +97,7 @@ class Noted:
 class Finished:
     """The end for `name`. `state` as in the contract ("fetched", "failed", "intact", ...), `detail` a short
     phrase ("witnessed", "first-use"), `error` the message of a failure and `hint` what to do about it.
-    `fetched` bytes came over the network, `size` is the size of the file."""
+    `fetched` bytes came over the network, `size` is the size of the file, `kind` that of the error."""
 
     name: str
     state: str
@@ -106,6 +106,7 @@ class Finished:
     hint: str = ""
     size: int | None = None
     fetched: int = 0
+    kind: str = ""
 
 
 Event = Queued | Started | Sized | Received | Rewound | Connections | Hashed | Waiting | Publishing | Noted | Finished

@@ -213,7 +213,7 @@ def _of_note(event: events.Noted) -> Priority:
 
 
 def _weight(event: events.Finished) -> Priority:
-    if event.state in DAMAGED or (event.error and getattr(event, "kind", "") in OURS):
+    if event.state in DAMAGED or (event.error and event.kind in OURS):
         return Priority.ERROR
     if event.state == "unlocked":
         return Priority.NOTICE  # why it is not there yet was said when it was fetched

@@ -106,7 +106,7 @@ class Tally:
         counts.read += max(0, work.loose - small)
         counts.outcomes[event.state if event.state in counts.outcomes else OTHER] += 1
         if event.error:
-            kind = getattr(event, "kind", OTHER)
+            kind = event.kind
             counts.errors[kind if kind in counts.errors else OTHER] += 1
         if event.state in SYNCED:
             counts.synced = time.time()

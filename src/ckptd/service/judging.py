@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -18,7 +19,7 @@ from sqlite3 import Connection
 from ckptd.core.ages import Ages
 from ckptd.core.audit import EXIT_STATUS, damaged_pieces, piece_count, state_of
 from ckptd.core.diagnose import Cause, Diagnosis, corrections, diagnose
-from ckptd.core.models import Case, Damage, LockEntry, Outcome, Problem, Usage
+from ckptd.core.models import BLOCK, Case, Damage, LockEntry, Outcome, Problem, Usage
 from ckptd.core.urls import file_name
 from ckptd.store import inventory, scrub
 from ckptd.store.digests import pieces_field
@@ -27,7 +28,7 @@ from ckptd.store.history import Visit
 from ckptd.store.holders import holders
 from ckptd.store.places import Places
 from ckptd.store.publish import FILE_MODE, stamp
-from ckptd.store.records import FileRecord, load_files, load_sums, read_only, save_files, save_verdict
+from ckptd.store.records import FileRecord, load_files, load_sums, read_only, save_files, save_sums, save_verdict
 
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 NOT_OURS = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO})  # a link, a folder, a device where the file should be
@@ -86,11 +87,14 @@ class Judged:
     record: FileRecord | None = None
     visit: Visit | None = None
     outdated: FileRecord | None = None  # what was recorded before, about other bytes than those that are locked
+    sums: bytes = b""  # of the blocks, where all of a file was read in one go, and is good
 
     def save(self, database: Connection) -> None:
         """Note it in the records, unless other bytes have been published under its name meanwhile."""
         if self.record is None:
             return
+        if self.record.size > BLOCK and self.sums and load_sums(database, self.record.sha256) is None:
+            save_sums(database, self.record.sha256, self.sums)
         old = self.outdated
         if old is not None and not old.pending and load_files(database).get(old.path) == old:
             save_files(database, [self.record])
@@ -237,8 +241,9 @@ class Judge:
         connection = read_only(self._files.places.database)
         if connection is None:
             return None
-        with closing(connection):
+        with closing(connection), suppress(sqlite3.Error):
             return load_sums(connection, entry.sha256)
+        return None
 
     def _noted(self, reading: Reading, outcome: Outcome) -> Judged:
         entry, now, ages = reading.entry, time.time(), reading.marked
@@ -249,7 +254,8 @@ class Judge:
         visit = Visit(
             now, entry.name, self._action, entry.sha256, digest, reading.count, seconds, outcome.state, detail
         )
-        return Judged(outcome, record, visit, self._files.outdated(entry))
+        sums = reading.whole.sums if reading.whole is not None and outcome.state == "intact" else b""
+        return Judged(outcome, record, visit, self._files.outdated(entry), sums)
 
     def _recorded(self, entry: LockEntry, mark: str | None, verdict: str, ages: Ages, now: float) -> FileRecord:
         """What the state is to know. `mark`: what the file is like; None where it could not be read.

@@ -195,4 +195,5 @@ def finished(outcome: Outcome) -> events.Finished:
         hint=error.hint if error is not None else "",
         size=outcome.size,
         fetched=outcome.bytes_fetched,
+        kind=error.kind if error is not None else "",
     )

@@ -54,6 +54,7 @@ class Audit:
             if name not in self._workplace.lock.entries:
                 self._tell(_unlocked(name))
         entries = [entry for name, entry in sorted(self._workplace.lock.entries.items()) if name in chosen]
+        self._warn(entries)
         rate = self._workplace.manifest.verify.rate
         with Reader(self._workplace.places, self._records, self._emit, rate=rate, action="verify") as reader:
             async with asyncio.TaskGroup() as group:
@@ -77,6 +78,12 @@ class Audit:
             for _ in range(reader.threads):
                 group.create_task(self._work(reader, units))
         await self._audit_trees(reader, [entry for entry, _ in due])
+
+    def _warn(self, entries: Sequence[LockEntry]) -> None:
+        """Say so where all that was known is lost."""
+        database = self._workplace.places.database
+        if entries and not database.exists() and os.access(self._workplace.places.state, os.W_OK):
+            self._emit(events.Noted("state", f"{database} is not there: everything is due again, and it is made anew"))
 
     def _chosen(self, wanted: Iterable[str] | None) -> set[str]:
         selected = {checkpoint.name for checkpoint in self._workplace.selected}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,15 +20,27 @@ from ckptd.store.places import storage_error
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
-def fill(source: Path, target: int, spans: Sequence[Span], total: int, flips: Sequence[tuple[int, int]]) -> None:
+def _enough() -> None:
+    """There is room for a copy."""
+
+
+def fill(
+    source: Path,
+    target: int,
+    spans: Sequence[Span],
+    total: int,
+    flips: Sequence[tuple[int, int]],
+    check_room: Callable[[], None] = _enough,
+) -> None:
     """Bring the bytes `spans` of `source` into the open, empty file `target`, which gets `total` bytes in the end.
 
-    `flips`: the bytes at these offsets have these bits turned. Raises StorageError; then `target` is empty again, and
-    holds no room that others may need.
+    `flips`: the bytes at these offsets have these bits turned. `check_room` is asked before room is taken. Raises
+    StorageError; then `target` is empty again, and holds no room that others may need.
     """
     try:
         with scrub.opened(source) as file:
             if not _share(file.fd, target):
+                check_room()
                 disk.preallocate(target, total)
                 for start, end in spans:
                     _copy(file, target, start, end)
