@@ -769,7 +769,7 @@ def test_room_that_is_kept_free(image: Image, origin: Origin, origins: Origins) 
     site = on_image(image, origins)
     url = origin.put(PATH, SMALL)
     path = stored(site, url, traceless(flip(AT)))
-    site.write({"name": "a", "url": url}, store={"keep_free": f"{image.free() - 1_000_000}"})
+    site.write({"name": "a", "url": url}, store={"keep_free": f"{image.free() - 500_000}"})
     run = site.verify("--repair")
     assert_left(path, run, "keep_free")
 

@@ -25,6 +25,7 @@ from ckptd.service.workplace import Workplace
 from ckptd.store.records import load_files
 
 READ_AGAIN, READ_SOON, READ_NOW = 10.0, 2.0, 1.0  # seconds; as usual, when something happened, for whoever asks once
+READ_SELDOM = 30.0  # seconds; for what is asked for again and again
 SETTLING = 5.0  # seconds after something happened in which its consequences show, such as the new lock
 DRAW_AGAIN = 1.0  # seconds between two frames, at most
 PATIENCE = 10.0  # seconds for the state database and the filesystem to answer
@@ -79,16 +80,17 @@ class Board:
         return time.monotonic() < self._settled
 
     async def readings(self, within: float) -> Readings:
-        """What was read at most so many seconds ago. Raises StorageError."""
+        """What was read at most so many seconds ago, fewer where something has happened. Raises StorageError."""
         async with self._reading:
             read = self._read
+            within = min(within, READ_SOON) if self._settling else within
             if read is None or time.monotonic() - read.at >= within:
                 read = self._read = await self._read_now()
             return read
 
-    async def account(self) -> dict[str, Any]:
-        """The daemon's account, as it is now. Raises StorageError."""
-        return whole(self._daemon, await self.readings(READ_NOW))
+    async def account(self, within: float = READ_NOW) -> dict[str, Any]:
+        """The daemon's account; its checkpoints were read at most so many seconds ago. Raises StorageError."""
+        return whole(self._daemon, await self.readings(within))
 
     async def frame(self) -> Frame:
         """The page as it is now. Raises StorageError."""
@@ -109,7 +111,7 @@ class Board:
         return read
 
     async def _draw(self) -> Frame:
-        read = await self.readings(READ_SOON if self._settling else READ_AGAIN)
+        read = await self.readings(READ_AGAIN)
         place, now = self._daemon.place, time.monotonic()
         await self._find(place, read)
         work = sorted((each.row(now) for each in self._work.values()), key=lambda row: row.name)

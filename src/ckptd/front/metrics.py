@@ -26,43 +26,54 @@ Sample = tuple[Mapping[str, str], float]
 
 def exposition(account: Mapping[str, Any], counts: Counts, *, scrubbed: int, process: bool) -> bytes:
     """All metrics. `scrubbed` bytes were read by the scrub; with `process` those of the process are there, too."""
+    return by_name(account["checkpoints"]) + overall(account, counts, scrubbed=scrubbed, process=process)
+
+
+def by_name(checkpoints: Iterable[Mapping[str, Any]]) -> bytes:
+    """Those that tell one checkpoint from another: with many, most of all that there is, and seldom new."""
+    return _written(_checkpoints(checkpoints))
+
+
+def overall(account: Mapping[str, Any], counts: Counts, *, scrubbed: int, process: bool) -> bytes:
+    """All others, for which the account needs no checkpoints."""
     registry = CollectorRegistry()
-    registry.register(_Collector(account, counts, scrubbed))
     if process:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
+    return _written(_all_others(account, counts, scrubbed), registry)
+
+
+def _written(metrics: Iterable[Metric], registry: CollectorRegistry | None = None) -> bytes:
+    registry = registry or CollectorRegistry()
+    registry.register(_Given(metrics))
     return generate_latest(registry)
 
 
-class _Collector(Collector):
-    """What was found and counted, as metrics."""
+class _Given(Collector):
+    """Metrics that are there already."""
 
-    def __init__(self, account: Mapping[str, Any], counts: Counts, scrubbed: int) -> None:
-        self._account = account
-        self._counts = counts
-        self._scrubbed = scrubbed
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
 
-    def collect(self) -> Iterator[Metric]:
-        """Every metric, in the order in which they are written."""
-        account, counts = self._account, self._counts
-        yield _gauge("ckptd_build_info", "The version that runs.", [({"version": account["version"]}, 1)])
-        yield _single("ckptd_manifest_valid", "Whether the manifest could be read last time.", not _broken(account))
-        yield from _checkpoints(account["checkpoints"])
-        yield from _promise(account["promise"])
-        yield from _scrub(account["scrub"], self._scrubbed)
-        yield from _work(account["active"])
-        yield _counter("ckptd_downloaded_bytes", "Bytes that came from a host.", "host", counts.downloaded)
-        yield _count("ckptd_read_back_bytes", "Bytes read from the store on request or before use.", counts.read)
-        yield _counter("ckptd_outcomes", "What came of checkpoints in sync, verify, repair.", "state", counts.outcomes)
-        yield _counter("ckptd_errors", "Errors of checkpoints by kind, as in --json.", "kind", counts.errors)
-        if counts.synced is not None:
-            told = "When a checkpoint was last found present at its time, or fetched."
-            yield _single("ckptd_last_sync_timestamp_seconds", told, counts.synced)
-        yield from _incidents(account["incidents"], counts)
+    def collect(self) -> Iterable[Metric]:
+        """These."""
+        return self._metrics
 
 
-def _broken(account: Mapping[str, Any]) -> bool:
-    return bool(account["config_error"])
+def _all_others(account: Mapping[str, Any], counts: Counts, scrubbed: int) -> Iterator[Metric]:
+    yield _gauge("ckptd_build_info", "The version that runs.", [({"version": account["version"]}, 1)])
+    yield _single("ckptd_manifest_valid", "Whether the manifest could be read last time.", not account["config_error"])
+    yield from _promise(account["promise"])
+    yield from _scrub(account["scrub"], scrubbed)
+    yield from _work(account["active"])
+    yield _counter("ckptd_downloaded_bytes", "Bytes that came from a host.", "host", counts.downloaded)
+    yield _count("ckptd_read_back_bytes", "Bytes read from the store on request or before use.", counts.read)
+    yield _counter("ckptd_outcomes", "What came of checkpoints in sync, verify, repair.", "state", counts.outcomes)
+    yield _counter("ckptd_errors", "Errors of checkpoints by kind, as in --json.", "kind", counts.errors)
+    if counts.synced is not None:
+        told = "When a checkpoint was last found present at its time, or fetched."
+        yield _single("ckptd_last_sync_timestamp_seconds", told, counts.synced)
+    yield from _incidents(account["incidents"], counts)
 
 
 def _checkpoints(found: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -19,7 +19,7 @@ from aiohttp import web
 from ckptd.core.hosts import is_loopback_host
 from ckptd.core.urls import redact_text
 from ckptd.errors import CkptdError, StorageError
-from ckptd.front.board import Board
+from ckptd.front.board import READ_SELDOM, Board
 from ckptd.front.guests import HEADERS, Guest, Guests, plain
 from ckptd.front.page import POLICY, Reader, document
 from ckptd.front.tally import Tally
@@ -116,7 +116,8 @@ class Site:
         from ckptd.front.metrics import CONTENT_TYPE, exposition  # noqa: PLC0415  # only where it is scraped
 
         del request
-        account, counts, scrubbed = await self._board.account(), self._tally.counts(), self._daemon.scrub.scrubbed
+        account = await self._board.account(READ_SELDOM)
+        counts, scrubbed = self._tally.counts(), self._daemon.scrub.scrubbed
         body = await asyncio.to_thread(exposition, account, counts, scrubbed=scrubbed, process=True)
         return web.Response(body=body, headers=HEADERS | {"Content-Type": CONTENT_TYPE})
 

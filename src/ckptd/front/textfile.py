@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from ckptd.core import events
 from ckptd.core.incidents import Incident
 from ckptd.errors import CkptdError
 from ckptd.front.beside import beside
 from ckptd.front.tally import Tally
-from ckptd.service.account import account
+from ckptd.service.account import Readings, brief, readings, whole
 from ckptd.service.daemon import Daemon, Front
 from ckptd.store.atomic import write_atomically
 
 EVERY = 60.0  # seconds
+READ_AGAIN = 300.0  # seconds until all checkpoints are looked at again although nothing happened
+CONSEQUENCES = 2  # times that they are looked at after something happened: what follows from it may come a little later
 PATIENCE = 30.0  # seconds for the store to say how it stands
 MODE = 0o644  # the collector is another user
 
@@ -48,12 +53,17 @@ class Writer:
         self._at: Path | None = None
         self._trouble = ""
         self._wake = asyncio.Event()
+        self._read: Readings | None = None
+        self._by_name = b""
+        self._due = 0  # how often the checkpoints are to be looked at again
         daemon.hub.listen(self._look)
         daemon.watchman.alarms.append(self._alarm)
 
     def _look(self, event: events.Event) -> None:
-        if isinstance(event, events.Noted) and self._wanted() != self._at:
-            self._wake.set()  # the manifest was read again
+        if isinstance(event, events.Finished | events.Noted):
+            self._due = CONSEQUENCES
+            if self._wanted() != self._at:
+                self._wake.set()  # the manifest was read again
 
     def _alarm(self, incident: Incident) -> None:
         del incident
@@ -104,10 +114,24 @@ class Writer:
 
     async def _content(self) -> bytes:
         await asyncio.to_thread(import_module, "ckptd.front.metrics")
-        from ckptd.front.metrics import exposition  # noqa: PLC0415
+        from ckptd.front.metrics import overall  # noqa: PLC0415
 
-        found, counts, scrubbed = await account(self._daemon), self._tally.counts(), self._daemon.scrub.scrubbed
-        return await asyncio.to_thread(exposition, found, counts, scrubbed=scrubbed, process=False)
+        account = brief(self._daemon, await self._readings())
+        counts, scrubbed = self._tally.counts(), self._daemon.scrub.scrubbed
+        return self._by_name + overall(account, counts, scrubbed=scrubbed, process=False)
+
+    async def _readings(self) -> Readings:
+        """How everything stands; the checkpoints one by one only now and then, which would be work for an idle hour."""
+        from ckptd.front.metrics import by_name  # noqa: PLC0415
+
+        read = self._read
+        if read is not None and not self._due and time.monotonic() - read.at < READ_AGAIN:
+            return replace(read, promise=await self._daemon.promise())
+        self._due = max(0, self._due - 1)
+        read = self._read = await readings(self._daemon)
+        checkpoints = whole(self._daemon, read)["checkpoints"]
+        self._by_name = await asyncio.to_thread(by_name, cast("list[dict[str, object]]", checkpoints))
+        return read
 
 
 def _reason(error: Exception) -> str:
