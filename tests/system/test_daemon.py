@@ -41,7 +41,11 @@ def ask(path: Path, request: bytes, *, seconds: float = 10) -> list[dict[str, An
     """Every line that the daemon says to `request`."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(seconds)
-        caller.connect(str(path))
+        folder = os.open(path.parent, os.O_PATH)  # a path may be longer than a socket's address
+        try:
+            caller.connect(f"/proc/self/fd/{folder}/{path.name}")
+        finally:
+            os.close(folder)
         caller.sendall(request)
         with caller.makefile("rb") as answer:
             return [json.loads(line) for line in answer]

@@ -23,7 +23,7 @@ from ckptd.service.workplace import LARGEST, find_manifest
 from ckptd.store.atomic import write_atomically
 from ckptd.store.places import storage_error
 
-LOCK_WAIT = 10.0  # seconds for somebody else who is writing the manifest
+LOCK_WAIT = 30.0  # seconds for somebody else who is writing the manifest
 NEW_MODE = 0o644
 
 
