@@ -37,15 +37,20 @@ GROUP = "games"  # a group that every Debian has
 Lacking = Callable[[str], None]
 
 
+def reach(caller: socket.socket, path: Path) -> None:
+    """Connect to a socket whose path may be longer than an address."""
+    folder = os.open(path.parent, os.O_PATH)
+    try:
+        caller.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
 def ask(path: Path, request: bytes, *, seconds: float = 10) -> list[dict[str, Any]]:
     """Every line that the daemon says to `request`."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.settimeout(seconds)
-        folder = os.open(path.parent, os.O_PATH)  # a path may be longer than a socket's address
-        try:
-            caller.connect(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
+        reach(caller, path)
         caller.sendall(request)
         with caller.makefile("rb") as answer:
             return [json.loads(line) for line in answer]
@@ -517,10 +522,10 @@ def test_garbage_does_no_harm(origin: Origin, site: Workplace) -> None:
         ), (garbage[:80], said)
         assert answers(path)
     with socket.socket(socket.AF_UNIX) as caller:
-        caller.connect(str(path))
+        reach(caller, path)
         caller.sendall(b'{"protocol": 1, "comm')
     with socket.socket(socket.AF_UNIX) as caller:
-        caller.connect(str(path))
+        reach(caller, path)
         caller.settimeout(5)
         try:
             for _ in range(160):
@@ -531,7 +536,7 @@ def test_garbage_does_no_harm(origin: Origin, site: Workplace) -> None:
     crowd = [socket.socket(socket.AF_UNIX) for _ in range(200)]
     try:
         for caller in crowd:
-            caller.connect(str(path))
+            reach(caller, path)
         with suppress(ConnectionResetError):  # let go before it was heard
             assert "too many callers" in json.dumps(ask(path, request("hello")))
     finally:
@@ -548,7 +553,7 @@ def test_a_watcher_who_does_not_read(origin: Origin, site: Workplace) -> None:
     site.one(origin.put(PATH, A))
     daemon = begin(site)
     with socket.socket(socket.AF_UNIX) as watcher:
-        watcher.connect(str(site.state / "daemon.sock"))
+        reach(watcher, site.state / "daemon.sock")
         watcher.sendall(request("watch"))
         idle(site)
         site.sync().expect(0)
@@ -564,7 +569,7 @@ def test_watch_tells_standing_and_events(origin: Origin, site: Workplace) -> Non
     wait_until(place.reached.is_set, what="the download stands still")
     with socket.socket(socket.AF_UNIX) as watcher, watcher.makefile("rb") as lines:
         watcher.settimeout(10)
-        watcher.connect(str(site.state / "daemon.sock"))
+        reach(watcher, site.state / "daemon.sock")
         watcher.sendall(request("watch"))
         first = json.loads(lines.readline())
         assert [each["name"] for each in first["status"]["active"]] == ["a"]
