@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ckptd.core import events
 from ckptd.core.diagnose import Cause
-from ckptd.core.models import LockEntry, Outcome
+from ckptd.core.models import BLOCK, LockEntry, Outcome
 from ckptd.core.units import format_size
 from ckptd.core.urls import file_name
 from ckptd.errors import IntegrityError
@@ -86,11 +86,20 @@ def _writable(file: Path) -> Iterator[int]:
         file.chmod(0o444)
 
 
+def _middle(size: int) -> int:
+    return size // 2 // BLOCK * BLOCK
+
+
+def _suits(body: bytes) -> bool:
+    """Whether a hole in the middle of these bytes is damage that can be told: zeros in place of zeros are none."""
+    return bytes(512) not in body[_middle(len(body)) :][:BLOCK]
+
+
 def _hole(file: Path) -> None:
-    middle = file.stat().st_size // 2 // 65536 * 65536
+    middle = _middle(file.stat().st_size)
     with _writable(file) as fd:
-        if _libc.fallocate(fd, _HOLE, middle, 65536) != 0:
-            os.pwrite(fd, bytes(65536), middle)
+        if _libc.fallocate(fd, _HOLE, middle, BLOCK) != 0:
+            os.pwrite(fd, bytes(BLOCK), middle)
 
 
 def _block(file: Path) -> None:
@@ -137,6 +146,13 @@ EXERCISES = (
     Exercise("a link in its place", _link, frozenset({Cause.LINK}), 1.0),
     Exercise("removed", Path.unlink, frozenset({Cause.MISSING}), 1.0),
 )
+
+
+def _put_back(file: Path, body: bytes) -> None:
+    shutil.rmtree(file.parent)
+    file.parent.mkdir()
+    file.write_bytes(body)
+    file.chmod(0o444)
 
 
 def _quiet(event: events.Event) -> None:
@@ -189,6 +205,8 @@ class Drill:
         (mended,) = await Repair(place, _quiet, [found]).run()
         cause = found.case.cause if found.case is not None else found.state
         right = file.is_file() and not file.is_symlink() and file.read_bytes() == body
+        if not right:
+            _put_back(file, body)  # the next exercise begins with a good file, too
         return Result(
             title=exercise.title,
             found=found.exit_status != 0,
@@ -202,7 +220,7 @@ class Drill:
     def _body(self) -> bytes:
         """The smallest checkpoint that is here and as it should be; made-up bytes when there is none."""
         for entry in sorted(self._real.lock.entries.values(), key=lambda each: each.size):
-            if 1_000_000 <= entry.size <= LARGEST and (body := self._intact(entry)) is not None:
+            if 1_000_000 <= entry.size <= LARGEST and (body := self._intact(entry)) is not None and _suits(body):
                 return body
         return random.Random(NAME).randbytes(MADE_UP)  # noqa: S311  # repeatable is what is wanted
 

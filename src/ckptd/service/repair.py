@@ -27,7 +27,7 @@ from ckptd.service.fetch import Pass
 from ckptd.service.sync import Task
 from ckptd.service.tenancy import Tenancy
 from ckptd.service.workplace import Workplace
-from ckptd.store import history
+from ckptd.store import history, state
 from ckptd.store import quarantine as folder
 from ckptd.store.records import read_only
 
@@ -85,7 +85,7 @@ class Repair:
     async def _take_away(self, found: Outcome) -> Outcome:
         """Damaged bytes lose their name at once: nobody is to read them, whatever can be had instead."""
         entry = self._workplace.lock.entries.get(found.name)
-        if found.state not in {"corrupt", "unreadable"} or entry is None:
+        if found.state not in {"corrupt", "unreadable"} or found.tree_only or entry is None:
             return found
         final = self._places.folder(entry.name) / file_name(entry.url)
         try:
@@ -93,6 +93,7 @@ class Repair:
             moved = await asyncio.to_thread(folder.move_in, self._places, report, final)
         except CkptdError as error:
             return self._not_mended(found, error)
+        await self._note(entry, found, moved)
         case = None if found.case is None else replace(found.case, quarantine=str(moved))
         held = DriftError(f"it was moved to {moved}, so that nobody reads it ([verify] on_damage)")
         return self._not_mended(replace(found, case=case), held)
@@ -177,7 +178,17 @@ class Repair:
             return IntegrityError(f"{error.message}; it could not be moved away: {failed.message}", hint=failed.hint)
         self._held.add(entry.name)
         moved = self._evidence[entry.name]
+        await self._note(entry, found, moved)
         return IntegrityError(f"{error.message}; it was moved to {moved}, so that nobody reads it", hint=hint)
+
+    async def _note(self, entry: LockEntry, found: Outcome, moved: Path) -> None:
+        """The history knows when the file lost its name, and where it is."""
+        detail = f"moved to {moved}"
+        visit = history.Visit(time.time(), entry.name, "hold", entry.sha256, "", 0, 0.0, found.state, detail)
+        with suppress(CkptdError):
+            await asyncio.to_thread(
+                state.write, self._places.database, lambda database: history.add_history(database, [visit])
+            )
 
     def _report(self, entry: LockEntry, final: Path, found: Outcome, action: quarantine.Action) -> Report:
         case = found.case

@@ -64,6 +64,7 @@ async def tenancy(places: Places, emit: events.Emit) -> AsyncIterator[Tenancy]:
             held.callback(pool.shutdown)
             return state, pool, held.pop_all()
 
+    lost = not places.database.exists()
     # Off the event loop: a network filesystem may take its time.
     state, pool, held = await asyncio.to_thread(begin)
     try:
@@ -71,7 +72,8 @@ async def tenancy(places: Places, emit: events.Emit) -> AsyncIterator[Tenancy]:
             emit(events.Noted("state", state.note))
         tenant = Tenancy(places, state, pool, emit)
         held.callback(tenant.grower.close)
-        await tenant.thread(tenant.ledger.refresh)
+        if (await tenant.thread(tenant.ledger.refresh)).entries and lost:
+            emit(events.Noted("state", f"{places.database} was missing; it is begun again, so everything is due again"))
         kept_files = {record.file for record in (await state.do(load_partials)).values()}
         await tenant.thread(lambda: sweep(places, kept_files))
         await tenant.thread(lambda: quarantine.sweep(places))
