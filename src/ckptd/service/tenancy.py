@@ -54,19 +54,19 @@ class Tenancy:
 async def tenancy(places: Places, emit: events.Emit) -> AsyncIterator[Tenancy]:
     """Take the store, and put right what a crash left behind. Raises BusyError, ConfigError, StorageError."""
 
-    def begin() -> tuple[State, ThreadPoolExecutor, ExitStack]:
+    def begin() -> tuple[State, ThreadPoolExecutor, ExitStack, bool]:
         prepare(places)
+        lost = not places.database.exists()
         disk.boot_id()
         with ExitStack() as held:
             held.enter_context(Owner(places.state))
             state = held.enter_context(State(places.database))
             pool = disk.workers()
             held.callback(pool.shutdown)
-            return state, pool, held.pop_all()
+            return state, pool, held.pop_all(), lost
 
-    lost = not places.database.exists()
     # Off the event loop: a network filesystem may take its time.
-    state, pool, held = await asyncio.to_thread(begin)
+    state, pool, held, lost = await asyncio.to_thread(begin)
     try:
         if state.note:
             emit(events.Noted("state", state.note))
