@@ -1,11 +1,11 @@
-"""Who may ask the daemon for what."""
+"""Who may ask the daemon for what, and how many at once."""
 
 from __future__ import annotations
 
 import pytest
 
 from ckptd.core import wire
-from ckptd.core.permit import Peer, permitted
+from ckptd.core.permit import MOST, MOST_OF_ONE, Peer, crowded, permitted
 
 OWNER, ROOT, GROUP = 1000, 0, 50
 WHO = {
@@ -46,3 +46,23 @@ def test_root_in_a_group_number_zero() -> None:
 
 def test_an_unknown_command_is_not_for_members() -> None:
     assert permitted(WHO["member"], "prune", owner=OWNER, group=GROUP)
+
+
+@pytest.mark.parametrize(
+    ("uid", "others", "too_many"),
+    [
+        (1001, [], False),
+        (1001, [1001] * (MOST_OF_ONE - 1), False),
+        (1001, [1001] * MOST_OF_ONE, True),
+        (1002, [1001] * MOST_OF_ONE, False),
+        (1001, [OWNER] * MOST, False),
+        (1001, list(range(2000, 2000 + MOST)), True),
+        (OWNER, list(range(2000, 2000 + MOST)), False),
+        (ROOT, [1001] * MOST, False),
+        (OWNER, [OWNER] * (MOST - 1), False),
+        (OWNER, [OWNER, ROOT] * (MOST // 2), True),
+    ],
+)
+def test_a_crowd(uid: int, others: list[int], *, too_many: bool) -> None:
+    """No user shuts out another, and nobody the owner."""
+    assert bool(crowded(uid, others, OWNER)) is too_many

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -428,6 +426,9 @@ def _usage(error: click.UsageError) -> str:
 
 def _details() -> str:
     """Keep the traceback for whoever mends it, without secrets, and say where."""
+    import tempfile  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
     try:
         fd, name = tempfile.mkstemp(prefix="ckptd-error-", suffix=".txt")
         with os.fdopen(fd, "w", encoding="utf-8") as file:

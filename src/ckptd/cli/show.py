@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -34,7 +33,11 @@ def watching(verb: str, *, quiet: bool, verbose: bool, plain: bool) -> Iterator[
 
 def width() -> int:
     """Columns for results on stdout; wide where nobody's terminal would wrap them."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 1000
+    if not sys.stdout.isatty():
+        return 1000
+    import shutil  # noqa: PLC0415
+
+    return shutil.get_terminal_size().columns
 
 
 def told_already() -> bool:

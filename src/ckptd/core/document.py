@@ -7,7 +7,6 @@ then: a text without faults pays nothing for them.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -70,6 +69,8 @@ def bare(key: str) -> str:
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
     by_plain = {each.lower().replace("-", "_"): each for each in known}
+    import difflib  # noqa: PLC0415  # only complaints want it
+
     close = difflib.get_close_matches(word.lower().replace("-", "_"), by_plain, n=1, cutoff=0.6)
     return by_plain[close[0]] if close else None
 

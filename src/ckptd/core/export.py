@@ -27,6 +27,7 @@ class Listed:
 
     entry: LockEntry
     file: str  # its name in the folder of the checkpoint
+    place: str = ""  # the absolute path of a file that is watched in place; empty: it lies in the store
     urls: tuple[str, ...]  # best first
     piece_length: int = 0
     pieces: tuple[str, ...] = ()

@@ -11,9 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
-from ckptd.core.config_slots import Unreadable
-from ckptd.core.config_text import scan
-
 HEAD_NEEDED = 16  # bytes of a file's beginning
 LARGEST_TEXT = 1024 * 1024  # bytes; a `checkpoint` file that is larger is none
 
@@ -160,6 +157,9 @@ def _tensorflow(names: Sequence[str], texts: Mapping[str, str]) -> Iterator[Find
 
 def _named(folder: str, texts: Mapping[str, str], prefixes: Sequence[str]) -> str | None:
     """The one of `prefixes` that a folder's `checkpoint` file names, also by its path on another machine."""
+    from ckptd.core.config_slots import Unreadable  # noqa: PLC0415  # `ckptd path` answers in scripts
+    from ckptd.core.config_text import scan  # noqa: PLC0415
+
     try:
         slots = scan(texts.get(_join(folder, "checkpoint"), ""))
     except (Unreadable, RecursionError):

@@ -19,6 +19,10 @@ HINT = "Correct the manifest and run the command again; nothing was touched."
 PLAIN_HTTP = "plain http can be changed on the way; use https, give sha256, or write allow_http = true"
 TAGS = schema.items(schema.tag)
 URLS = schema.items(schema.url)
+IN_PLACE_UNPACKED = (
+    "a file that is watched in place is never unpacked, since nothing of ours may lie beside it; "
+    "take one of in_place and unpack out"
+)
 PRIORITY = schema.whole(-1000, 1000)
 
 
@@ -89,8 +93,11 @@ def _checkpoint(table: Table) -> Checkpoint:
         allow_http=table.get("allow_http", schema.flag, False),
         priority=table.get("priority", PRIORITY, 0),
         refresh=table.get("refresh", schema.command, ()),
+        in_place=table.get("in_place", schema.path, None),
     )
     table.finish()
+    if checkpoint.in_place is not None and checkpoint.unpack:
+        table.complain("in_place", IN_PLACE_UNPACKED)
     if not checkpoint.allow_http and "sha256" not in table.data:
         for key, urls in (("url", (checkpoint.url,)), ("mirrors", checkpoint.mirrors)):
             if any(_is_open(each) for each in urls):
@@ -134,6 +141,15 @@ def _check_places(top: Table, manifest: Manifest, path: str) -> None:
         if place[: len(store)] == store and len(place) > len(store) and place[len(store)] in names:
             what = "the manifest" if key == "path" else f"the {key}"
             table.complain(key, f'{what} would lie in the folder of checkpoint "{place[len(store)]}"; move it')
+    for table, checkpoint in zip(top.tables("checkpoint"), manifest.checkpoints, strict=True):
+        if checkpoint.in_place is None:
+            continue
+        place = _place(folder, checkpoint.in_place)
+        if any(place[: len(each)] == each for each in (store, state)):
+            message = "lies in the store, whose files are ours; name a file outside of it, or remove the key"
+            table.complain("in_place", f"{shown(checkpoint.in_place)} {message}")
+        elif place in (lock, this):
+            table.complain("in_place", f"{shown(checkpoint.in_place)} is the {'lock' if place == lock else 'manifest'}")
 
 
 def _check_uses(top: Table, manifest: Manifest) -> None:

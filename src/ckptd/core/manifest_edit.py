@@ -86,4 +86,6 @@ def _entry(checkpoint: Checkpoint) -> dict[str, object]:
         said["description"] = checkpoint.description
     if checkpoint.allow_http:
         said["allow_http"] = True
+    if checkpoint.in_place is not None:
+        said["in_place"] = checkpoint.in_place
     return said

@@ -41,6 +41,7 @@ class Checkpoint:
     allow_http: bool = False
     priority: int = 0  # higher ones come first
     refresh: tuple[str, ...] = ()  # prints an address for `url` that is signed, and runs out
+    in_place: str | None = None  # the file is this one, which somebody else keeps: it is read, and never written
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from ckptd.core.config_slots import parse_key
 from ckptd.core.document import nearest, shown
 from ckptd.core.models import OnDamage, Trust
 from ckptd.core.units import parse_rate
@@ -244,6 +243,8 @@ def host(value: object) -> str:
 
 def config_key(value: object) -> str:
     """A key in a config file: names with dots between."""
+    from ckptd.core.config_slots import parse_key  # noqa: PLC0415  # few manifests have one
+
     written = text(value)
     try:
         parse_key(written)

@@ -223,7 +223,7 @@ class Delivery:
         First the ranges as narrow as they are known, then the whole pieces that they are in; from each source once.
         """
         checkpoint, final, urls = task.checkpoint, self._tenancy.places.final(task.checkpoint), self._urls(task)
-        record = self._known.records.get(inventory.key(final, self._tenancy.places.store))
+        record = self._known.records.get(inventory.key_of(checkpoint))
         total = task.expected.size or 0
         wrong = ""
         for attempt in mending(action, total, len(urls)):
@@ -284,7 +284,7 @@ class Delivery:
         same = task.found is not None and task.found.unchanged and task.found.sha256 == entry.sha256
         if same:
             await partial.begin_again()
-            path = inventory.key(self._tenancy.places.final(task.checkpoint), self._tenancy.places.store)
+            path = inventory.key_of(task.checkpoint)
             await self._tenancy.state.do(lambda database: save_origin(database, path, verified.validators))
             self._tenancy.ledger.enter(entry, frozen=self._locked)
             state = "present"

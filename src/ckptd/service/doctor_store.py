@@ -116,6 +116,8 @@ def _unlike(workplace: Workplace) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What is locked, and there, and has another mode or group than it should."""
     places, modes, groups = workplace.places, [], []
     for entry in workplace.lock.entries.values():
+        if entry.name in places.watched:
+            continue  # its modes are whoever's business who keeps it
         try:
             file = places.folder(entry.name) / file_name(entry.url)
         except ValueError:

@@ -112,7 +112,7 @@ async def ask(workplace: Workplace) -> tuple[list[Inquiry], tuple[Finding, ...]]
 
 def _recall(workplace: Workplace) -> _Memory:
     places, names = workplace.places, [checkpoint.name for checkpoint in workplace.selected]
-    there = {each.name for each in workplace.selected if inventory.look(places.final(each), places.store, {})}
+    there = {each.name for each in workplace.selected if inventory.look(places, each, {})}
     digests: dict[str, dict[str, None]] = {name: {} for name in names}
     fetched: dict[tuple[str, str], float] = {}
     connection = read_only(places.database)
@@ -175,7 +175,7 @@ def _urls(workplace: Workplace, checkpoint: Checkpoint) -> tuple[str, ...]:
 def _known(workplace: Workplace, checkpoint: Checkpoint, entry: LockEntry, memory: _Memory, url: str) -> Known:
     """What is known of the locked bytes, and of what `url` said of them."""
     digests = {"sha256": bytes.fromhex(entry.sha256)}
-    record = memory.records.get(inventory.key(workplace.places.final(checkpoint), workplace.places.store))
+    record = memory.records.get(inventory.key_of(checkpoint))
     if record is None or record.sha256 != entry.sha256:
         return Known(checkpoint.file_name, entry.size, digests)
     return Known(

@@ -225,7 +225,7 @@ class Drill:
         return random.Random(NAME).randbytes(MADE_UP)  # noqa: S311  # repeatable is what is wanted
 
     def _intact(self, entry: LockEntry) -> bytes | None:
-        path = self._real.places.folder(entry.name) / file_name(entry.url)
+        path = self._real.places.opened(self._real.places.file(entry.name, file_name(entry.url)))
         try:
             if scrub.whole_digests(path, lambda _: None).sha256 == entry.sha256:
                 return path.read_bytes()

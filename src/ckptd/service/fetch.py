@@ -216,7 +216,7 @@ class Pass:
         before = await self._tenant.thread(final.lstat)
         whole = await self._tenant.thread(lambda: scrub.whole_digests(final, read))
         size, sha256 = whole.size, whole.sha256
-        record = self._records.get(inventory.key(final, self._places.store))
+        record = self._records.get(inventory.key_of(checkpoint))
         expected = task.expected
         if adopt and record is not None and not expected.pinned:
             # What was proven when it was published; the lock, if it has an entry, still has the one before.

@@ -19,6 +19,7 @@ from sqlite3 import Connection
 from ckptd.core.ages import Ages
 from ckptd.core.audit import EXIT_STATUS, damaged_pieces, piece_count, state_of
 from ckptd.core.diagnose import Cause, Diagnosis, corrections, diagnose
+from ckptd.core.plan import in_place_hint
 from ckptd.core.models import BLOCK, Case, Damage, LockEntry, Outcome, Problem, Usage
 from ckptd.core.urls import file_name
 from ckptd.store import inventory, scrub
@@ -111,7 +112,15 @@ class Files:
 
     def path(self, entry: LockEntry) -> Path:
         """Where the file of `entry` lies."""
-        return self.places.folder(entry.name) / file_name(entry.url)
+        return self.places.file(entry.name, file_name(entry.url))
+
+    def opened(self, entry: LockEntry) -> Path:
+        """What is read of it: see `Places.opened`."""
+        return self.places.opened(self.path(entry))
+
+    def watched(self, entry: LockEntry) -> bool:
+        """Whether somebody else keeps it, so that nothing of ours may mend it."""
+        return entry.name in self.places.watched
 
     def record(self, entry: LockEntry) -> FileRecord | None:
         """What is known of the file, if that is still about the locked bytes."""
@@ -129,7 +138,7 @@ class Files:
         return record if record is not None and last_read(record) in {"", stamp(found)} else None
 
     def _recorded(self, entry: LockEntry) -> FileRecord | None:
-        return self.records.get(inventory.key(self.path(entry), self.places.store))
+        return self.records.get(f"{entry.name}/{file_name(entry.url)}")
 
 
 def last_good(record: FileRecord) -> str:
@@ -182,9 +191,11 @@ class Judge:
             _, case = await self._case(entry, (), (), None)
         else:
             state, kind, message = "unreadable", "storage", f"it cannot be read: {os.strerror(code)}"
-        hint = (
-            "check its modes and the disk" if state == "unreadable" else f"`ckptd sync {entry.name}` fetches it again"
-        )
+        hint = f"`ckptd sync {entry.name}` fetches it again"
+        if state == "unreadable":
+            hint = "check its modes and the disk"
+        elif self._files.watched(entry):
+            hint = in_place_hint(entry.name)
         outcome = Outcome(
             name=entry.name,
             state=state,
@@ -214,7 +225,7 @@ class Judge:
     async def _case(
         self, entry: LockEntry, bad: Sequence[int], unreadable: Sequence[int], reading: Reading | None
     ) -> tuple[Diagnosis, Case]:
-        record, path = self._files.record(entry), self._files.path(entry)
+        record, path = self._files.record(entry), self._files.opened(entry)
         good = record.verified_at if record is not None and record.verified_at else None
 
         def look() -> tuple[Diagnosis, Usage]:
@@ -228,7 +239,7 @@ class Judge:
                 located=reading is None or reading.table is not None,
                 recorded=last_good(record) if record is not None and not record.pending else None,
                 good_at=good,
-                mode=FILE_MODE if record is not None else None,
+                mode=FILE_MODE if record is not None and not self._files.watched(entry) else None,
             )
             return diagnose(facts), holders(path)
 
@@ -247,6 +258,9 @@ class Judge:
 
     def _noted(self, reading: Reading, outcome: Outcome) -> Judged:
         entry, now, ages = reading.entry, time.time(), reading.marked
+        outcome = replace(outcome, path=str(self._files.path(entry)))
+        if outcome.state == "corrupt" and outcome.error is not None and self._files.watched(entry):
+            outcome = replace(outcome, error=replace(outcome.error, hint=in_place_hint(entry.name)))
         record = self._recorded(entry, stamp(reading.found), outcome.state, ages, now)
         digest = "blake3" if reading.whole is None else "sha256"
         seconds = time.monotonic() - reading.begun
@@ -268,7 +282,7 @@ class Judge:
         if verdict == "intact" and not good:
             verdict = known.verdict if known is not None else UNREAD
         return FileRecord(
-            path=inventory.key(self._files.path(entry), self._files.places.store),
+            path=f"{entry.name}/{file_name(entry.url)}",
             name=entry.name,
             sha256=entry.sha256,
             size=entry.size,
@@ -322,7 +336,6 @@ def _outcome(reading: Reading, state: str, damage: tuple[Damage, ...] | None, ca
         size=entry.size,
         sha256=entry.sha256,
         trust=entry.trust,
-        path=str(reading.path),
         error=problem,
         exit_status=EXIT_STATUS[state],
         damage=damage,

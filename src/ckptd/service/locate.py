@@ -32,7 +32,7 @@ def archive_path(workplace: Workplace, checkpoint: Checkpoint) -> Path:
     if entry is None:
         raise MissingError(f"{checkpoint.name} is not locked: it was never fetched", hint=hint)
     try:
-        size = final.lstat().st_size
+        size = workplace.places.opened(final).lstat().st_size
     except OSError:
         raise MissingError(f"{checkpoint.name} is not there: {final} is missing", hint=hint) from None
     if size != entry.size:

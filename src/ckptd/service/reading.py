@@ -93,7 +93,7 @@ class Reader:
 
         With `sha256` the whole is read in one go, as it is where no table is to be had.
         """
-        path = self.files.path(entry)
+        path = self.files.opened(entry)
         found = path.lstat()
         record, now = self.files.as_read(entry, found), time.time()
         count = piece_count(entry.size)

@@ -42,7 +42,7 @@ async def _answers(
             await writer.drain()
             while line := await reader.readline():
                 yield wire.parse_answer(line)
-        except (ConnectionError, ValueError):
+        except (OSError, ValueError):
             raise StorageError(AWAY, hint="run the command again") from None
     finally:
         writer.close()

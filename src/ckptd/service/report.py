@@ -121,7 +121,7 @@ def _last_good(record: FileRecord | None, outcome: Outcome) -> float | None:
 
 def _not_due(workplace: Workplace, locked: LockEntry) -> Outcome:
     """What is known of a file that was not read: only what is intact is ever not due."""
-    path = str(workplace.places.folder(locked.name) / file_name(locked.url))
+    path = str(workplace.places.file(locked.name, file_name(locked.url)))
     return Outcome(locked.name, "intact", locked.size, locked.sha256, locked.trust, path)
 
 

@@ -93,7 +93,7 @@ async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
         raise PolicyError(
             f"the daemon at {path} is not for you", hint="ask to be added to the store's group ([store] group)"
         ) from None
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):  # it is stopped, or its queue is full
         raise StorageError(f"the daemon at {path} does not answer", hint="look at its log, or restart it") from None
     except OSError:
         return None

@@ -33,8 +33,7 @@ def standings(workplace: Workplace) -> list[Standing]:
     partials = _partials(workplace)
     found = []
     for checkpoint in workplace.selected:
-        final = workplace.places.final(checkpoint)
-        record = records.get(inventory.key(final, workplace.places.store))
+        record = records.get(inventory.key_of(checkpoint))
         outcome, note = _standing(workplace, checkpoint, partials.get(checkpoint.name), records)
         found.append(Standing(outcome, record.verified_at if record is not None else None, note))
     return found
@@ -63,7 +62,7 @@ def _standing(
 ) -> tuple[Outcome, str]:
     entry = workplace.lock.entries.get(checkpoint.name)
     final = workplace.places.final(checkpoint)
-    found = inventory.look(final, workplace.places.store, records)
+    found = inventory.look(workplace.places, checkpoint, records)
     action = decide(checkpoint, entry, found, workplace.manifest.policy.require)
     state, note, error = "present", "", None
     places = workplace.places
@@ -71,7 +70,7 @@ def _standing(
     if (
         entry is not None
         and stands
-        and inventory.archive_dropped(places, inventory.key(final, places.store), entry.sha256, records)
+        and inventory.archive_dropped(places, inventory.key_of(checkpoint), entry.sha256, records)
     ):
         action = Keep("unpacked, and its archive is not kept")
         final, found = places.tree(checkpoint.name), Found(entry.size)

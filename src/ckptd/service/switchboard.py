@@ -19,7 +19,7 @@ from ckptd.core import manifest as core_manifest
 from ckptd.core import wire
 from ckptd.core.events import Event, Finished, Noted
 from ckptd.core.models import Checkpoint, Outcome
-from ckptd.core.permit import permitted
+from ckptd.core.permit import crowded, permitted
 from ckptd.errors import CkptdError, ConfigError, PolicyError
 from ckptd.service import sockets
 from ckptd.service.account import Readings, account, brief, readings, whole
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 REQUEST_SECONDS = 10.0  # for a caller to say what it wants
 WATCH_EVERY = 1.0  # seconds between two standings for a watcher
 READ_AGAIN, READ_SOON = 10.0, 2.0  # seconds until it is read anew how the checkpoints stand; when something happened
-MOST_CALLERS = 100  # at once
 
 
 class Switchboard:
@@ -43,14 +42,16 @@ class Switchboard:
     def __init__(self, daemon: Daemon, group: asyncio.TaskGroup) -> None:
         self._daemon = daemon
         self._group = group
-        self._callers = 0
+        self._callers: list[int] = []  # their uids
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One caller, from its request to the end of its answer."""
-        self._callers += 1
+        uid = sockets.peer(writer.get_extra_info("socket")).uid
+        crowd = crowded(uid, self._callers, os.getuid())
+        self._callers.append(uid)
         try:
-            if self._callers > MOST_CALLERS:
-                raise PolicyError("too many callers at once", hint="try again in a moment")
+            if crowd:
+                raise PolicyError(crowd, hint="try again in a moment")
             await self._answer(reader, writer)
         except CkptdError as error:
             with suppress(OSError):
@@ -61,7 +62,7 @@ class Switchboard:
         except asyncio.CancelledError:
             pass  # the daemon ends; before Python 3.12 asyncio takes a cancelled caller for a failure of its own
         finally:
-            self._callers -= 1
+            self._callers.remove(uid)
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()

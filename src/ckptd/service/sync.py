@@ -60,7 +60,7 @@ def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: boo
     keep_archive = workplace.manifest.unpack.keep_archive
     for checkpoint in workplace.selected:
         entry = workplace.lock.entries.get(checkpoint.name)
-        found = inventory.look(workplace.places.final(checkpoint), workplace.places.store, records)
+        found = inventory.look(workplace.places, checkpoint, records)
         if update:
             # Whatever the origin serves now is accepted; only a pin still has a say.
             action, expected = Fetch("update"), expectation(checkpoint, None)

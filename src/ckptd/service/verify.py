@@ -93,7 +93,7 @@ class Audit:
     def _due(self, reader: Reader, entry: LockEntry, older_than: float | None) -> tuple[int, ...] | None:
         """The pieces to read; None for all of them."""
         try:
-            record = reader.files.as_read(entry, reader.files.path(entry).lstat())
+            record = reader.files.as_read(entry, reader.files.opened(entry).lstat())
         except OSError:
             return None
         if older_than is None or record is None or record.verdict not in {"intact", UNREAD}:

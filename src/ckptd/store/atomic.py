@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from ckptd.store.places import fsync_folder
@@ -11,7 +10,7 @@ from ckptd.store.places import fsync_folder
 
 def write_atomically(path: Path, content: bytes, mode: int, group: int | None = None) -> None:
     """Write a small file whole or not at all, durable when this returns. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:

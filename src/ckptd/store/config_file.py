@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ def replace(file: ConfigFile, text: str) -> bool:
 
 
 def _replace(file: ConfigFile, content: bytes) -> bool:
-    temporary = file.path.with_name(f".ckptd-{secrets.token_hex(8)}.tmp")
+    temporary = file.path.with_name(f".ckptd-{os.urandom(8).hex()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -7,21 +7,22 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from ckptd.core.models import Checkpoint
 from ckptd.core.plan import Found
 from ckptd.store.places import Places
 from ckptd.store.publish import stamp
 from ckptd.store.records import DROPPED, FileRecord, load_files, read_only, tree_key
 
 
-def look(path: Path, store: Path, records: Mapping[str, FileRecord]) -> Found | None:
+def look(places: Places, checkpoint: Checkpoint, records: Mapping[str, FileRecord]) -> Found | None:
     """What is under a final name; None for nothing, and for anything that is not a plain file."""
     try:
-        found = os.lstat(path)
+        found = os.lstat(places.opened(places.final(checkpoint)))
     except OSError:
         return None
     if not stat.S_ISREG(found.st_mode):
         return None
-    record = records.get(key(path, store))
+    record = records.get(key_of(checkpoint))
     if record is None:
         return Found(found.st_size)
     unchanged = record.stamp == stamp(found) and record.verdict == "intact"
@@ -56,9 +57,16 @@ def tree_mark(places: Places, name: str) -> str:
 
 def archive_dropped(places: Places, path: str, sha256: str, records: Mapping[str, FileRecord]) -> bool:
     """Whether the archive at `path` was removed on purpose, once its tree stood."""
+    if path.partition("/")[0] in places.watched:
+        return False
     record = records.get(path)
     gone = record is not None and (record.sha256, record.verdict) == (sha256, DROPPED)
     return gone and not os.path.lexists(places.store / path)
+
+
+def key_of(checkpoint: Checkpoint) -> str:
+    """How the state database names the file of a checkpoint, wherever that is."""
+    return f"{checkpoint.name}/{checkpoint.file_name}"
 
 
 def key(path: Path, store: Path) -> str:

@@ -12,7 +12,6 @@ import asyncio
 import glob
 import itertools
 import os
-import secrets
 import stat
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +31,7 @@ from ckptd.store.records import PartialRecord, drop_partials, save_partial
 from ckptd.store.state import State
 
 T = TypeVar("T")
-_RUN = secrets.token_hex(6)  # with the number it names a file that no run before and no link-planter could know
+_RUN = os.urandom(6).hex()  # with the number it names a file that no run before and no link-planter could know
 _SERIAL = itertools.count()
 REMEMBER_EVERY = 0.25  # seconds between two notes of what is written: what a SIGKILL can cost
 SYNC_EVERY_BYTES = 64 * 1024 * 1024  # at most this much is lost with the power

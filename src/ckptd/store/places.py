@@ -9,7 +9,8 @@ import errno
 import grp
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ckptd.core.models import Checkpoint, Manifest
@@ -25,13 +26,14 @@ NETWORK_FILESYSTEMS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Absolute paths of one manifest's store."""
+    """Absolute paths of one manifest's store, and of the files that are watched in place."""
 
     store: Path
     state: Path
     lock: Path
     group: int | None = None
     keep_free: int = 0  # bytes of the filesystem that are left to others
+    watched: Mapping[str, Path] = field(default_factory=dict, hash=False)  # by checkpoint: files that others keep
 
     @property
     def quarantine(self) -> Path:
@@ -68,7 +70,17 @@ class Places:
 
     def final(self, checkpoint: Checkpoint) -> Path:
         """Where users find the verified file."""
-        return self.store / checkpoint.name / checkpoint.file_name
+        return self.file(checkpoint.name, checkpoint.file_name)
+
+    def file(self, name: str, file_name: str) -> Path:
+        """Where the file of a checkpoint is: in its folder, unless it is watched in place."""
+        return self.watched.get(name) or self.store / name / file_name
+
+    def opened(self, path: Path) -> Path:
+        """The file that is read for `path`. A link is followed only where somebody else keeps the file: a cache that
+        names its files by links is theirs to arrange, while a link in our store is something that we did not put there.
+        """
+        return path if path.is_relative_to(self.store) else Path(os.path.realpath(path))
 
 
 def locate(manifest: Manifest, manifest_path: Path) -> Places:
@@ -86,7 +98,13 @@ def locate(manifest: Manifest, manifest_path: Path) -> Places:
                 f'{manifest_path}: [store] group: there is no group "{settings.group}" on this machine',
                 hint=f"groupadd {settings.group}, or take the line out",
             ) from None
-    return Places(store, state, Path(os.path.normpath(base / settings.lock)), group, settings.keep_free or 0)
+    watched = {
+        each.name: Path(os.path.normpath(base / each.in_place))
+        for each in manifest.checkpoints
+        if each.in_place is not None
+    }
+    lock = Path(os.path.normpath(base / settings.lock))
+    return Places(store, state, lock, group, settings.keep_free or 0, watched)
 
 
 def prepare(places: Places) -> None:

@@ -109,6 +109,8 @@ def publish(verified: Verified, places: Places) -> Published:
     """Rename a settled partial to its final name. Raises StorageError. Blocks: run in a disk thread."""
     folder = places.folder(verified.checkpoint.name)
     final = places.final(verified.checkpoint)
+    if verified.checkpoint.name in places.watched:
+        raise StorageError(f"{final} is watched in place, and never written")
     make_folder(folder, places.group)
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

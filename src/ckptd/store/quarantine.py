@@ -13,7 +13,6 @@ import errno
 import mmap
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
@@ -137,7 +136,7 @@ def remove(places: Places, names: Iterable[str]) -> None:
         if core.time_of(name) is None:
             raise StorageError(f'"{name}" is no entry of the quarantine')
         path = _folder(places) / name
-        gone = path.with_name(f".gone-{secrets.token_hex(4)}-{name}")
+        gone = path.with_name(f".gone-{os.urandom(4).hex()}-{name}")
         try:
             path.rename(gone)  # a half-removed entry is not shown
             _erase(gone)
@@ -179,7 +178,7 @@ def _stage(places: Places, kind: str, report: Report) -> Path:
     folder = _folder(places)
     make_folder(folder, places.group)
     base = core.entry_name(report.found_at, report.name, report.expected_sha256)
-    return folder / f".{kind}-{secrets.token_hex(4)}-{base}"
+    return folder / f".{kind}-{os.urandom(4).hex()}-{base}"
 
 
 def _write_report(folder: Path, report: Report, group: int | None) -> None:

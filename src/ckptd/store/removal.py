@@ -7,7 +7,6 @@ nothing: what goes is `core.prune`'s business. The store must be ours. Blocks: r
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterable
@@ -28,7 +27,7 @@ def set_aside(places: Places, path: Path) -> Path:
     """
     waiting = places.state / PRUNED
     make_folder(waiting, places.group)
-    aside = waiting / f"{secrets.token_hex(6)}-{path.parent.name}"
+    aside = waiting / f"{os.urandom(6).hex()}-{path.parent.name}"
     try:
         fd = os.open(path.parent, _FOLDER)
         try:

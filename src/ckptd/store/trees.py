@@ -11,7 +11,6 @@ import ctypes
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -103,7 +102,7 @@ def publish_tree(staging: Path, final: Path, aside: Path, *, group: int | None =
     """
     make_folder(final.parent, group)
     make_folder(aside, group)
-    waiting = aside / f"{final.parent.name}.{secrets.token_hex(6)}"
+    waiting = aside / f"{final.parent.name}.{os.urandom(6).hex()}"
     try:
         fd = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
