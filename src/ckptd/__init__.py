@@ -38,5 +38,5 @@ def path(name: str, *, kind: str | None = None, manifest: str | Path | None = No
     try:
         return Path(usable_path(place, place.selected[0], wanted))
     except CkptdError as error:
-        error.args = (f"{error.message}; {error.hint}" if error.hint else error.message,)
+        error.message += f"; {error.hint}" if error.hint else ""
         raise

@@ -98,6 +98,12 @@ def test_sums_are_spelled_as_coreutils_does(name: str, line: str) -> None:
     assert export.sha256sums([file(file_name=name)]) == line
 
 
+def test_what_is_watched_in_place_is_named_by_its_path() -> None:
+    watched = Listed(entry("a"), "m.bin", (URL,), place="/data/a b.bin")
+    assert export.sha256sums([file("b"), watched]) == f"{A}  /data/a b.bin\n{A}  b/m.bin\n"
+    assert '"a/m.bin"' in export.metalink([watched], "1"), "RFC 5854 section 4.1.2.1: no absolute paths"
+
+
 def test_sums_are_sorted() -> None:
     assert export.sha256sums([file("b"), file("a")]) == f"{A}  a/m.bin\n{A}  b/m.bin\n"
     assert export.sha256sums([]) == ""
@@ -208,6 +214,7 @@ def test_everything_that_is_known() -> None:
         "trust": "witnessed",
         "witnesses": ["x-goog-hash:crc32c"],
         "pieces": f"blake3:{PIECE}:{B}",
+        "revision": None,
         "digests": {"crc32c": "11", "md5": "00"},
         "verified_at": 1.5e9,
         "verdict": "intact",

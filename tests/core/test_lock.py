@@ -78,6 +78,7 @@ ENTRIES = st.builds(
     trust=st.sampled_from(Trust),
     witnesses=st.lists(TEXTS, max_size=3, unique=True).map(tuple),
     pieces=st.none() | DIGESTS.map("blake3:16777216:{}".format),
+    revision=st.none() | DIGESTS | DIGESTS.map(lambda text: text[:40]),
 )
 LOCKS = st.lists(ENTRIES, max_size=4).map(lambda entries: lock_of(*entries))
 
@@ -166,6 +167,10 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     (with_line("witnesses", "witnesses = [1]"), "10", ["number 1"]),
     (TEXT.replace("blake3:16777216", "blake3:1048576"), "22", ["blake3:16777216"]),
     (TEXT.replace("blake3:", "sha256:"), "22", ["pieces"]),
+    (f'{TEXT}revision = "main"\n', "23", ["revision", "commit"]),
+    (f'{TEXT}revision = "{HEX[:39]}"\n', "23", ["revision", "40"]),
+    (f'{TEXT}revision = "{"A" * 40}"\n', "23", ["revision", "lower-case"]),
+    (f"{TEXT}revision = 5\n", "23", ["revision"]),
     ("version = 1\n[checkpoint]\n", "2", ["two brackets"]),
 ]
 
@@ -219,6 +224,7 @@ def changed(**values: object) -> LockEntry:
             ("resnet50: witnesses x-goog-hash:crc32c x-goog-hash:md5 -> none",),
         ),
         ([RESNET], [changed(pieces=None)], ("resnet50: piece digests removed",)),
+        ([RESNET], [changed(revision="c" * 40)], ("resnet50: revision none -> cccccccccccc..",)),
         (
             [changed(pieces=None), ALPHA],
             [RESNET],

@@ -81,6 +81,7 @@ allow_http = true
 [[checkpoint]]
 name = "b"
 url = "gs://bucket/b.tgz"
+in_place = "/data/b.tgz"
 """
 
 
@@ -99,7 +100,7 @@ def test_everything_that_can_be_said() -> None:
                 description="ResNet-50,\nsimple",
                 allow_http=True,
             ),
-            Checkpoint(name="b", url="gs://bucket/b.tgz", file_name="b.tgz"),
+            Checkpoint(name="b", url="gs://bucket/b.tgz", file_name="b.tgz", in_place="/data/b.tgz"),
         ),
         store=StoreSettings("/srv/checkpoints", "/srv/.ckptd", "locks/manifest.lock", "ml"),
         transfer=TransferSettings(2, 3, 5, 50e6, 2048.0, 90.0, 10.0, 0, 1_610_612_736),
@@ -227,6 +228,8 @@ MISTAKES: list[tuple[str, int, list[str]]] = [
     (entry(size="true"), 4, ["true", "16 MiB"]),
     (entry(unpack='"yes"'), 4, ["unpack", '"yes"', "true or false"]),
     (entry(unpack="1"), 4, ["true or false"]),
+    (entry(in_place='"~/x"'), 4, ["in_place", "only a shell understands"]),
+    (entry(in_place='"/x"', unpack="true"), 4, ["in_place", "never unpacked", "take one"]),
     (entry(tags='["ok", "@no"]'), 4, ["tags", '"@no"', "number 2"]),
     (entry(tags='"x"'), 4, ["tags", "is not a list"]),
     (entry(description="1979-05-27"), 4, ["a date", "not a text"]),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckptd.core.manifest import parse
-from ckptd.core.manifest_edit import MINIMAL, append
+from ckptd.core.manifest_edit import MINIMAL, append, put_in_place
 from ckptd.core.models import Checkpoint
 
 A = "a" * 64
@@ -148,3 +148,51 @@ def test_appending_keeps_every_byte_and_adds_what_was_meant(text: str, added: li
 @given(manifests(), checkpoints("new"), checkpoints("more"))
 def test_appending_twice_is_appending_once(text: str, added: list[Checkpoint], more: list[Checkpoint]) -> None:
     assert append(append(text, added), more) == append(text, [*added, *more])
+
+
+# --- a key for entries that are there --------------------------------------------------------------------------------
+
+LINE = 'in_place = "/data/x y"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (ENTRY, f"{ENTRY}{LINE}\n"),
+        (ENTRY.rstrip("\n"), f"{ENTRY}{LINE}\n"),
+        (f"{ENTRY}# why\nsize = 5\n\n# next\n[sync]\n", f"{ENTRY}{LINE}\n# why\nsize = 5\n\n# next\n[sync]\n"),
+        (ENTRY.replace("\n", "\r\n"), f"{ENTRY}{LINE}\n".replace("\n", "\r\n")),
+        ("\ufeff" + ENTRY, f"\ufeff{ENTRY}{LINE}\n"),
+        (ENTRY.replace("url", "  url"), f"{ENTRY.replace('url', '  url')}  {LINE}\n"),
+        (
+            'checkpoint = [{name = "a", url = "https://h/a.pth"}] # all\n',
+            f'checkpoint = [{{name = "a", url = "https://h/a.pth", {LINE}}}] # all\n',
+        ),
+    ],
+    ids=["alone", "no line end", "comments", "CRLF", "byte order mark", "indented", "one value"],
+)
+def test_a_line_behind_the_url(text: str, expected: str) -> None:
+    found = put_in_place(text, {"a": "/data/x y"})
+    assert found == expected
+    assert parse(found).checkpoints == tuple(replace(each, in_place="/data/x y") for each in parse(text).checkpoints)
+
+
+def test_a_url_of_several_lines() -> None:
+    text = '[[checkpoint]]\nname = "a"\nurl = """https://h/\\\n  a.pth"""  # odd\nsize = 5\n'
+    found = put_in_place(text, {"a": "/x"})
+    assert parse(found).checkpoints == (replace(parse(text).checkpoints[0], in_place="/x"),)
+    assert "# odd" in found
+
+
+@given(manifests(), st.data())
+def test_only_what_was_meant_is_watched(text: str, data: st.DataObject) -> None:
+    old = parse(text)
+    names = [each.name for each in old.checkpoints if not each.unpack]
+    chosen = data.draw(st.lists(st.sampled_from(names), unique=True)) if names else []
+    paths = {name: f"/data/{name}" for name in chosen}
+    found = put_in_place(text, paths)
+    assert parse(found) == replace(
+        old, checkpoints=tuple(replace(each, in_place=paths.get(each.name)) for each in old.checkpoints)
+    )
+    kept = iter(found.splitlines())
+    assert all(line in kept for line in text.splitlines())  # every line is still there, in its order

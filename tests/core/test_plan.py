@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ckptd.core.models import Checkpoint, LockEntry, Trust
 from ckptd.core.plan import (
     Action,
+    Amiss,
     Check,
     Conflict,
     Fetch,
@@ -18,6 +19,7 @@ from ckptd.core.plan import (
     Keep,
     Relock,
     decide,
+    decide_update,
     expectation,
     relocked,
 )
@@ -85,6 +87,52 @@ def test_every_row(row: str) -> None:
         assert action.adopt == detail
     if isinstance(action, Fetch):
         assert action.mends == detail
+
+
+WATCHED = replace(ASKED, in_place="/data/m.bin")
+WATCHING: dict[str, tuple[Checkpoint, LockEntry | None, Found | None, type[Action], bool | None]] = {
+    # the last is `adopt` of Check, `missing` of Amiss
+    "not there": (WATCHED, None, None, Amiss, True),
+    "locked, and gone": (WATCHED, ENTRY, None, Amiss, True),
+    "new": (WATCHED, None, Found(7), Check, True),
+    "new, pinned": (replace(WATCHED, sha256=A), None, Found(7), Check, True),
+    "new, of another size": (replace(WATCHED, size=7), None, Found(6), Amiss, False),
+    "as it should be": (WATCHED, ENTRY, PROVEN, Keep, None),
+    "touched": (WATCHED, ENTRY, TOUCHED, Check, False),
+    "too short": (WATCHED, ENTRY, Found(6, A, unchanged=True), Amiss, False),
+    "another URL": (replace(WATCHED, url="https://other/m.bin"), ENTRY, PROVEN, Check, False),
+    "a pin was added": (replace(WATCHED, sha256=A), ENTRY, PROVEN, Relock, None),
+    "another pin": (replace(WATCHED, sha256=B), ENTRY, PROVEN, Conflict, None),
+}
+
+
+@pytest.mark.parametrize("row", WATCHING)
+def test_what_is_watched_in_place_is_never_fetched(row: str) -> None:
+    checkpoint, entry, found, kind, detail = WATCHING[row]
+    action = decide(checkpoint, entry, found)
+    assert type(action) is kind
+    if isinstance(action, Check):
+        assert action.adopt == detail
+    if isinstance(action, Amiss):
+        assert action.missing == detail
+        assert "/data/m.bin" in action.message
+        assert "take in_place out" in action.hint
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "found", "kind"),
+    [
+        (ASKED, None, Fetch),
+        (ASKED, PROVEN, Fetch),
+        (WATCHED, None, Amiss),
+        (WATCHED, PROVEN, Check),
+        (WATCHED, Found(8), Check),
+        (replace(WATCHED, size=7), Found(8), Amiss),
+    ],
+    ids=["new", "there", "watched, gone", "watched", "watched, another size", "watched, not the pinned size"],
+)
+def test_an_update_fetches_or_reads(checkpoint: Checkpoint, found: Found | None, kind: type[Action]) -> None:
+    assert type(decide_update(checkpoint, found)) is kind
 
 
 def test_reasons_are_for_people() -> None:

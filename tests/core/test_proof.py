@@ -9,7 +9,7 @@ import pytest
 
 from ckptd.core.models import LockEntry, Trust, Witness
 from ckptd.core.plan import Expectation
-from ckptd.core.proof import Mismatch, Promise, Proven, admissible, after_mismatches, prove, prove_size
+from ckptd.core.proof import Mismatch, Promise, Proven, admissible, after_mismatches, prove, prove_announced, prove_size
 from ckptd.errors import CkptdError, DriftError, IntegrityError, OriginError, PolicyError
 
 BODY = b"the bytes"
@@ -83,6 +83,26 @@ def test_a_wrong_size_is_known_before_a_byte_is_fetched() -> None:
     assert prove_size(LOCKED, len(BODY)) is None
     assert prove_size(PIN, 5) is None
     assert prove_size(LOCKED, 5) is not None
+
+
+LINKED = Witness("x-linked-etag", "sha256", bytes.fromhex(OTHER))
+
+
+@pytest.mark.parametrize(
+    ("expected", "witnesses", "promise"),
+    [
+        (NOTHING, (LINKED,), None),
+        (LOCKED, (), None),
+        (LOCKED, (replace(LINKED, value=DIGESTS["sha256"]),), None),
+        (LOCKED, (BAD_SHA, BAD), None),  # whoever sends these may have made them up on the way
+        (LOCKED, (BAD, LINKED), Promise.LOCK),
+        (PIN, (LINKED,), Promise.PIN),
+    ],
+)
+def test_what_the_hub_announces(expected: Expectation, witnesses: tuple[Witness, ...], promise: Promise | None) -> None:
+    found = prove_announced(expected, witnesses)
+    assert (found and found.promise) == promise
+    assert found is None or found.actual == OTHER
 
 
 def wrong(promise: Promise, actual: str = "x") -> Mismatch:

@@ -25,6 +25,10 @@ BODY = random.Random(3).randbytes(SIZE)  # noqa: S311
 Lacking = Callable[[str], None]
 
 
+def room() -> None:
+    """There is enough of it."""
+
+
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "source"
@@ -81,7 +85,7 @@ def content(fd: int) -> bytes:
     ],
 )
 def test_exactly_what_is_asked_for(source: Path, target: int, spans: list[Span]) -> None:
-    copying.fill(source, target, spans, SIZE, ())
+    copying.fill(source, target, spans, SIZE, (), room)
     expected = bytearray(SIZE)
     for start, end in spans:
         expected[start:end] = BODY[start:end]
@@ -94,7 +98,7 @@ def test_any_spans(source: Path, tmp_path: Path, spans: list[list[int]]) -> None
     wanted = Extents.of(*((start, end) for start, end in spans)).spans
     fd = os.open(tmp_path / "any", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
-        copying.fill(source, fd, wanted, SIZE, ())
+        copying.fill(source, fd, wanted, SIZE, (), room)
         expected = bytearray(SIZE)
         for start, end in wanted:
             expected[start:end] = BODY[start:end]
@@ -105,12 +109,12 @@ def test_any_spans(source: Path, tmp_path: Path, spans: list[list[int]]) -> None
 
 @pytest.mark.parametrize("total", [SIZE - 5000, SIZE + 5000], ids=["grown since", "truncated since"])
 def test_it_gets_the_locked_length(source: Path, target: int, total: int) -> None:
-    copying.fill(source, target, [(0, min(total, SIZE))], total, ())
+    copying.fill(source, target, [(0, min(total, SIZE))], total, (), room)
     assert content(target) == BODY[:total].ljust(total, b"\0")
 
 
 def test_bits_are_turned(source: Path, target: int) -> None:
-    copying.fill(source, target, [(0, SIZE)], SIZE, ((7, 0b100), (7, 0b1), (SIZE - 1, 0x80)))
+    copying.fill(source, target, [(0, SIZE)], SIZE, ((7, 0b100), (7, 0b1), (SIZE - 1, 0x80)), room)
     expected = bytearray(BODY)
     expected[7] ^= 0b101
     expected[-1] ^= 0x80
@@ -132,7 +136,7 @@ def test_nothing_beside_the_spans_is_read(source: Path, target: int, monkeypatch
     fake = SimpleNamespace(**{**vars(os), "preadv": preadv})
     monkeypatch.setattr(copying, "os", fake)
     monkeypatch.setattr(scrub, "os", fake)
-    copying.fill(source, target, [(0, bad[0]), (bad[1], SIZE)], SIZE, ())
+    copying.fill(source, target, [(0, bad[0]), (bad[1], SIZE)], SIZE, (), room)
     expected = bytearray(BODY)
     expected[bad[0] : bad[1]] = bytes(bad[1] - bad[0])
     assert content(target) == expected
@@ -145,7 +149,7 @@ def test_what_cannot_be_read_is_said(source: Path, target: int, monkeypatch: pyt
     fake = SimpleNamespace(**{**vars(os), "preadv": preadv})
     monkeypatch.setattr(scrub, "os", fake)
     with pytest.raises(StorageError, match=f"copy of {source}.*Input/output error"):
-        copying.fill(source, target, [(0, SIZE)], SIZE, ())
+        copying.fill(source, target, [(0, SIZE)], SIZE, (), room)
     assert (os.fstat(target).st_size, os.fstat(target).st_blocks) == (0, 0)
 
 
@@ -157,7 +161,7 @@ def test_only_a_plain_file(source: Path, target: int, what: str) -> None:
     elif what == "a folder":
         source.mkdir()
     with pytest.raises(StorageError):
-        copying.fill(source, target, [(0, SIZE)], SIZE, ())
+        copying.fill(source, target, [(0, SIZE)], SIZE, (), room)
     assert os.fstat(target).st_size == 0
 
 
@@ -169,7 +173,7 @@ def test_the_page_cache_is_left_alone(source: Path, target: int) -> None:
     with source.open("rb") as opened:
         os.fsync(opened.fileno())
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        copying.fill(source, target, [(0, SIZE)], SIZE, ())
+        copying.fill(source, target, [(0, SIZE)], SIZE, (), room)
         assert len(scrub._absent(opened.fileno(), 0, SIZE // mmap.PAGESIZE * mmap.PAGESIZE)) == 1
 
 
@@ -218,7 +222,7 @@ def test_a_full_disk_gets_its_room_back(mounted: Mounted, native: bool, monkeypa
     target = os.open(mounted.path / "target", os.O_RDWR | os.O_CREAT)
     try:
         with pytest.raises(StorageError, match="No space left"):
-            copying.fill(source, target, [(0, SIZE)], SIZE, ())
+            copying.fill(source, target, [(0, SIZE)], SIZE, (), room)
         assert mounted.free() >= before - 100_000
         assert os.fstat(target).st_size == 0
     finally:
@@ -240,7 +244,7 @@ def test_blocks_are_shared_where_that_can_be(mounted: Mounted, reflink: None) ->
     before = mounted.free()
     target = os.open(mounted.path / "target", os.O_RDWR | os.O_CREAT)
     try:
-        copying.fill(source, target, [(0, SIZE)], SIZE, ((7, 1),))
+        copying.fill(source, target, [(0, SIZE)], SIZE, ((7, 1),), room)
         os.fsync(target)
         assert mounted.free() > before - SIZE // 2
         expected = bytearray(BODY)

@@ -148,9 +148,11 @@ async def test_a_damaged_database_is_moved_aside(tmp_path: Path, content: bytes)
         assert "damaged" in state.note
         await state.do(lambda database: save_partial(database, PARTIAL))
         assert await state.do(load_partials) == {"m": PARTIAL}
-    (aside,) = tmp_path.glob("state.db.damaged-*")  # noqa: ASYNC240
+    aside, journal, log = sorted(tmp_path.glob("state.db.damaged-*"))  # noqa: ASYNC240
     assert aside.read_bytes() == content
     assert str(aside) in state.note
+    assert (journal.name, log.name) == (f"{aside.name}-journal", f"{aside.name}-wal")
+    assert journal.read_bytes() == log.read_bytes() == b"of the old one"
 
 
 async def test_an_emptied_database_is_begun_again(tmp_path: Path) -> None:

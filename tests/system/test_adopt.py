@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import faults as f
 import pytest
@@ -97,3 +98,49 @@ def test_files_that_name_their_own_digest(origin: Origin, site: Workplace) -> No
 def test_a_path_that_is_not_there(origin: Origin, site: Workplace) -> None:
     site.one(origin.put(PATH, A))
     assert "nowhere is not there" in site.run("adopt", "nowhere").expect(2).err
+
+
+def test_a_hard_link_shares_the_bytes_and_says_so(origin: Origin, site: Workplace, downloads: Path) -> None:
+    site.one(origin.put(PATH, A), sha256=sha256(A))
+    run = site.run("adopt", "--json", "--link", str(downloads)).expect(0)
+    assert (run.entry("a")["state"], run.entry("a")["bytes_reused"]) == ("adopted", len(A))
+    assert f"{downloads}/a.tar.gz shares its bytes" in run.err
+    assert origin.requests() == []
+    site.assert_good("a", A)
+    assert site.file("a").samefile(downloads / "a.tar.gz")
+    assert list((site.state / "partials").iterdir()) == []
+    assert site.sync().entry("a")["state"] == "present"
+    assert site.verify().expect(0).entry("a")["state"] == "intact"
+    with (downloads / "a.tar.gz").open("r+b") as file:
+        file.write(b"other")
+    assert site.verify("--repair").expect(0).entry("a")["state"] == "repaired"
+    site.assert_good("a", A)
+    assert (downloads / "a.tar.gz").read_bytes()[:5] == b"other", "what is elsewhere is not ours to mend"
+
+
+def test_an_origins_digest_vouches_for_a_link(origin: Origin, site: Workplace, downloads: Path) -> None:
+    site.one(origin.put(PATH, A))
+    refused = site.run("adopt", "--json", "--link", str(downloads)).expect(1)
+    assert refused.kind("a") == "policy"
+    site.assert_absent("a")
+    origin.on(PATH, f.header("x-goog-hash", f"crc32c={crc32c(A)}"), times=None, method=None)
+    run = site.run("adopt", "--json", "--link", str(downloads)).expect(0)
+    assert (run.entry("a")["state"], run.entry("a")["trust"]) == ("adopted", "witnessed")
+
+
+def test_no_hard_link_crosses_filesystems(origin: Origin, site: Workplace) -> None:
+    site.one(origin.put(PATH, A), sha256=sha256(A))
+    shared = Path("/dev/shm")  # noqa: S108
+    if not shared.is_dir() or shared.stat().st_dev == site.root.stat().st_dev:
+        pytest.skip("there is no second filesystem")
+    with TemporaryDirectory(dir=shared) as folder:
+        (Path(folder) / "a.tar.gz").write_bytes(A)
+        run = site.run("adopt", "--json", "--link", folder).expect(5)
+    assert "on another filesystem" in run.message("a")
+    assert "without --link" in run.message("a")
+    site.assert_absent("a")
+
+
+def test_in_place_and_link_exclude_each_other(origin: Origin, site: Workplace, downloads: Path) -> None:
+    site.one(origin.put(PATH, A))
+    assert "exclude each other" in site.run("adopt", "--link", "--in-place", str(downloads)).expect(2).err

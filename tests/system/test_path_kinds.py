@@ -76,6 +76,17 @@ def test_what_a_config_wants(zoo: Workplace, row: str) -> None:
     assert zoo.run("path", "--kind", kind, name, invariants=False).expect(0).out == f"{wanted}\n"
 
 
+def test_status_says_what_it_is(zoo: Workplace, origin: Origin, site: Workplace) -> None:
+    """The kind of every tree, and of single files by their names; none where nothing is."""
+    found = json.loads(zoo.run("status", "--json", invariants=False).expect(0).out)["checkpoints"]
+    assert [each["kind"] for each in found] == [kind for _, kind, _ in TREES.values()]
+    assert "saved-model" in zoo.run("status", invariants=False).expect(0).out
+    site.write({"name": "a", "url": origin.put("/a.safetensors", SAFE)}, {"name": "b", "url": origin.put("/b.pt", b"")})
+    site.sync("a").expect(0)
+    kinds = {each["name"]: each["kind"] for each in json.loads(site.run("status", "--json").out)["checkpoints"]}
+    assert kinds == {"a": "safetensors", "b": None}
+
+
 def test_another_kind_than_there_is(zoo: Workplace) -> None:
     run = zoo.run("path", "--kind", "onnx", "t0", invariants=False).expect(1)
     assert "tensorflow" in run.err

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import faults as f
 import pytest
+from loops import unmount
 from origin import Origins
 from workplace import Workplace, sha256, tgz
 
@@ -53,7 +54,7 @@ class Disk:
         )
 
     def unmount(self) -> None:
-        subprocess.run(["umount", str(self.path)], check=True, capture_output=True)
+        unmount(self.path, self._image)
 
     def cut(self) -> None:
         """The power goes: from here on nothing reaches the disk."""

@@ -29,6 +29,7 @@ from typing import Any
 
 import faults as f
 import pytest
+from loops import unmount
 from origin import Origin, Origins
 from test_powercut import FILESYSTEMS, NO_LOG_FLUSH, SHUTDOWN
 from workplace import Workplace, sha256
@@ -65,7 +66,7 @@ class Disk:
 
     def unmount(self) -> None:
         if self._mounted:
-            subprocess.run(["umount", str(self.path)], check=True, capture_output=True)
+            unmount(self.path, self._image)
             self._mounted = False
 
     def keep(self) -> None:

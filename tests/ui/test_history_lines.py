@@ -72,3 +72,10 @@ def test_what_a_check_came_to(count: int, noted: int | None, says: str) -> None:
     assert says in "\n".join(lines)
     assert "d" * 64 in lines[0]
     assert any("noted elsewhere" in line for line in lines) == (noted is None)
+
+
+def test_a_history_that_begins_anew_says_so() -> None:
+    lines = check_lines(1, "d" * 64, None, "lost\x1b[31m")
+    assert "\x1b" not in lines[1]
+    assert "begins anew" in lines[1]
+    assert not any("begins anew" in line for line in check_lines(1, "d" * 64, None))

@@ -88,15 +88,15 @@ def test_long_names_of_good_ones_are_shortened_to_the_width() -> None:
 
 
 ROWS = [
-    StatusRow("resnet50", "present", "witnessed", 204 * MB, 7300, "/srv/resnet50/resnet50.tar.gz"),
+    StatusRow("resnet50", "present", "witnessed", 204 * MB, 7300, "/srv/resnet50/resnet50.tar.gz", "", "tensorflow"),
     StatusRow(LONG, "missing", "", None, None, "", "61 % downloaded"),
 ]
 
 
 def test_status_with_room_for_everything() -> None:
     assert status_lines(ROWS, 200) == [
-        f"{'NAME':59}  STATE    TRUST        SIZE  VERIFIED  PATH",
-        f"{'resnet50':59}  present  witnessed  204 MB  2h ago    /srv/resnet50/resnet50.tar.gz",
+        f"{'NAME':59}  STATE    TRUST        SIZE  VERIFIED  KIND        PATH",
+        f"{'resnet50':59}  present  witnessed  204 MB  2h ago    tensorflow  /srv/resnet50/resnet50.tar.gz",
         f"{LONG}  missing                     never",
         "  61 % downloaded",
     ]
@@ -109,6 +109,15 @@ def test_status_fits_the_width(width: int) -> None:
     assert "PATH" not in lines[0]
     assert lines[2].startswith("axial_swidernet")
     assert len({line.index("  present") if "present" in line else line.index("  missing") for line in lines[1:3]}) == 1
+
+
+def test_kinds_before_paths_and_neither_half() -> None:
+    """A column comes with all its rows or not at all, and a path never without the kind."""
+    whole = max(map(len, status_lines(ROWS, 300)))
+    without_paths = whole - 2 - len(ROWS[0].path)
+    assert "PATH" in status_lines(ROWS, whole)[0]
+    assert status_lines(ROWS, whole - 1)[0].split()[-1] == "KIND"
+    assert status_lines(ROWS, without_paths - 1)[0].split()[-1] == "VERIFIED"
 
 
 def test_status_of_nothing() -> None:

@@ -43,6 +43,7 @@ def export(options: Options, names: tuple[str, ...], *, kind: str | None, wanted
     ckptd export --format json                   all that lock and ledger know
     """
     from ckptd.service import export as service  # noqa: PLC0415
+    from ckptd.store.records import trouble  # noqa: PLC0415
 
     kind = kind or ("json" if options.json else "sha256sums")
     if no_pieces and kind != "metalink":
@@ -50,6 +51,7 @@ def export(options: Options, names: tuple[str, ...], *, kind: str | None, wanted
     workplace = options.workplace(names)
     path = None if wanted is None else service.target(workplace, wanted, "--output")
     if kind == "json":
+        output.note(*trouble(workplace.places.database))
         outcomes, known = service.known(workplace, names)
         status = worst({outcome.exit_status for outcome in outcomes})
         found = service.Exported(output.json_object("export", status, outcomes, known=known) + "\n", outcomes)

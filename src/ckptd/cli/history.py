@@ -109,10 +109,11 @@ def _check(options: Options, found: Checked) -> int:
     from ckptd.ui.history import check_lines  # noqa: PLC0415
 
     if options.json:
-        check = {"count": found.count, "head": found.head, "noted": found.noted}
+        begun = {"begun": found.begun} if found.begun else {}
+        check = {"count": found.count, "head": found.head, "noted": found.noted, **begun}
         output.say([output.json_object("history", 0, [], check=check)])
     elif not options.quiet:
-        output.say(check_lines(found.count, found.head, found.noted))
+        output.say(check_lines(found.count, found.head, found.noted, found.begun))
     return 0
 
 

@@ -268,9 +268,11 @@ def status(options: Options, names: tuple[str, ...]) -> int:
     from ckptd.service import promise  # noqa: PLC0415
     from ckptd.service import status as service  # noqa: PLC0415
     from ckptd.store import inventory  # noqa: PLC0415
+    from ckptd.store.records import trouble  # noqa: PLC0415
     from ckptd.ui.summary import StatusRow, promise_line, status_lines  # noqa: PLC0415
 
     workplace = options.workplace(names)
+    output.note(*trouble(workplace.places.database))
     found = service.standings(workplace)
     running = service.owner(workplace)
     account = standing_of_daemon(workplace)
@@ -298,6 +300,7 @@ def status(options: Options, names: tuple[str, ...]) -> int:
             service.age(each),
             each.outcome.path or "",
             each.note,
+            each.outcome.usable or "",
         )
         for each in found
     ]

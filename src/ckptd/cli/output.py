@@ -41,6 +41,8 @@ def _checkpoint(command: str, outcome: Outcome) -> dict[str, object]:
         "bytes_reused": outcome.bytes_reused,
         "error": _problem(outcome.error),
     }
+    if command == "status":
+        found["kind"] = outcome.usable
     if command == "verify" and outcome.damage is not None:
         found["damage"] = [_damage(each) for each in outcome.damage]
     if outcome.case is not None:
@@ -82,3 +84,9 @@ def complain(error: CkptdError) -> None:
     lines = error.message.splitlines() or [""]
     hint = [f"  hint: {error.hint}"] if error.hint else []
     print(f"ckptd: error: {lines[0]}", *lines[1:], *hint, sep="\n", file=sys.stderr, flush=True)
+
+
+def note(message: str, hint: str = "") -> None:
+    """What is not in order and keeps nobody from an answer, to stderr."""
+    if message:
+        print(f"ckptd: {message}" + (f" (hint: {hint})" if hint else ""), file=sys.stderr, flush=True)

@@ -39,11 +39,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A file that could be taken in: where it is, under which names it is known, how many bytes it has."""
+    """A file that could be taken in: where it is, under which names it is known, how many bytes it has. `paths` are all
+    that lead to it, links among them."""
 
     path: str
     names: tuple[str, ...]
     size: int
+    paths: tuple[str, ...] = ()
 
     @property
     def claim(self) -> Claim | None:
@@ -87,6 +89,12 @@ def wanted_by(
         for checkpoint in checkpoints
         if checkpoint.name in missing and _fits(offered, checkpoint, locked.get(checkpoint.name), said)
     )
+
+
+def called(offered: Offered, checkpoint: Checkpoint) -> str:
+    """The path by which a file is to be known as that of a checkpoint: one that ends as its URL does, since what reads
+    weights goes by their ending; else where it is."""
+    return next((path for path in offered.paths if path.rpartition("/")[2] == checkpoint.file_name), offered.path)
 
 
 def _fits(offered: Offered, checkpoint: Checkpoint, entry: LockEntry | None, said: str | None) -> bool:

@@ -22,6 +22,7 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:uuid:47c1d9bc-a631-4ae4-994a-4e3e1406c82d#verification-v1"
 GENESIS = "0" * 64  # stands before the first record
 DIGEST_LENGTH = 64  # hex digits
+BEGUN = "begin"  # the action of a first record that says what became of an earlier history
 LARGEST = 2**63 - 1  # what SQLite keeps as a whole number
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -33,7 +34,7 @@ class Visit:
 
     at: float  # POSIX seconds
     name: str
-    action: str  # "fetch", "verify", "scrub", "adopt", "repair", "hold", "unpack", "prune"
+    action: str  # "fetch", "verify", "scrub", "adopt", "repair", "hold", "unpack", "prune", "begin"
     sha256: str  # what the bytes should be; empty where an older version did not note it
     digest: str  # what they were compared by: "sha256" or "blake3"; empty when nothing could be read
     bytes: int  # that were read, or fetched
@@ -55,12 +56,14 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What going through the chain came to: how many rows hold together from the first on, the chain digest of the last
-    of those, what is wrong with the next, and how many rows there were when the head that was asked for was noted."""
+    of those, what is wrong with the next, how many rows there were when the head that was asked for was noted, and why
+    the history begins anew with the first, where it does."""
 
     count: int
     head: str
     wrong: str = ""
     noted: int | None = None
+    begun: str = ""
 
 
 def settled(visit: Visit) -> Visit:

@@ -27,15 +27,20 @@ class Listed:
 
     entry: LockEntry
     file: str  # its name in the folder of the checkpoint
-    place: str = ""  # the absolute path of a file that is watched in place; empty: it lies in the store
     urls: tuple[str, ...]  # best first
     piece_length: int = 0
     pieces: tuple[str, ...] = ()
+    place: str = ""  # the absolute path of a file that is watched in place; empty: it lies in the store
 
     @property
     def path(self) -> str:
-        """Where it lies, relative to the store."""
+        """Its name in the store, which other tools give it, too."""
         return f"{self.entry.name}/{self.file}"
+
+    @property
+    def lies(self) -> str:
+        """Where it lies, relative to the store; an absolute path where it is watched in place."""
+        return self.place or self.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,13 @@ class Known:
     history: tuple[dict[str, object], ...] = ()  # its records, oldest first, as `attestation.as_json` has them
 
 
-def listed(entry: LockEntry, checkpoint: Checkpoint | None) -> Listed:
-    """A lock entry, and where its bytes can be had. `checkpoint` is its entry in the manifest, if it still has one.
+def listed(entry: LockEntry, checkpoint: Checkpoint | None, place: str = "") -> Listed:
+    """A lock entry, and where its bytes can be had. `checkpoint` is its entry in the manifest, if it still has one;
+    `place` the path of a file that is watched in place.
 
     Raises ValueError when the URL in the lock names no file.
     """
-    return Listed(entry, file_name(entry.url), addresses(entry, checkpoint))
+    return Listed(entry, file_name(entry.url), addresses(entry, checkpoint), place=place)
 
 
 def addresses(entry: LockEntry, checkpoint: Checkpoint | None) -> tuple[str, ...]:
@@ -84,14 +90,15 @@ def _public(url: str) -> str | None:
 
 
 def sha256sums(files: Iterable[Listed]) -> str:
-    """What `sha256sum` prints for these files in the store, sorted by path.
+    """What `sha256sum` prints for these files in the store, sorted by path; one that is watched in place is named by
+    its absolute path.
 
     GNU coreutils: a name with a backslash or a line break has them escaped, and its line begins with a backslash.
     """
     lines = []
-    for each in sorted(files, key=lambda each: each.path):
-        escaped = each.path.translate(_ESCAPES)
-        mark = "\\" if escaped != each.path else ""
+    for each in sorted(files, key=lambda each: each.lies):
+        escaped = each.lies.translate(_ESCAPES)
+        mark = "\\" if escaped != each.lies else ""
         lines.append(f"{mark}{each.entry.sha256}  {escaped}\n")
     return "".join(lines)
 
@@ -141,7 +148,7 @@ def described(file: Listed, known: Known | None) -> dict[str, object]:
     """What lock and ledger know of a file, beyond what every `--json` says of a checkpoint."""
     entry = file.entry
     return {
-        "file": file.path,
+        "file": file.lies,
         "url": entry.url,
         "urls": list(file.urls),
         "size": entry.size,
@@ -149,6 +156,7 @@ def described(file: Listed, known: Known | None) -> dict[str, object]:
         "trust": entry.trust.value,
         "witnesses": list(entry.witnesses),
         "pieces": entry.pieces,
+        "revision": entry.revision,
         "digests": {} if known is None else dict(sorted(known.digests.items())),
         "verified_at": None if known is None else known.verified_at,
         "verdict": None if known is None else known.verdict,

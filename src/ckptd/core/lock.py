@@ -15,6 +15,7 @@ import tomli_w
 from ckptd.core import schema
 from ckptd.core.document import Table, load, shown
 from ckptd.core.models import PIECE, Lock, LockEntry, Trust
+from ckptd.core.revision import COMMIT
 from ckptd.core.units import LARGEST
 from ckptd.errors import ConfigError
 
@@ -67,6 +68,7 @@ def _entry(table: Table) -> LockEntry:
         trust=table.need("trust", schema.trust, Trust.FIRST_USE, 'trust = "first-use"'),
         witnesses=table.get("witnesses", WITNESSES, ()),
         pieces=table.get("pieces", _pieces, None),
+        revision=table.get("revision", _revision, None),
     )
     table.finish()
     return entry
@@ -81,6 +83,12 @@ def _digest(value: object) -> str:
 def _pieces(value: object) -> str:
     if not isinstance(value, str) or not _PIECES.fullmatch(value):
         raise ValueError(f"is not a piece digest such as blake3:{PIECE}:<64 lower-case hexadecimal digits>")
+    return value
+
+
+def _revision(value: object) -> str:
+    if not isinstance(value, str) or not COMMIT.fullmatch(value):
+        raise ValueError("is not a commit of 40 (or 64) lower-case hexadecimal digits")
     return value
 
 
@@ -101,6 +109,8 @@ def _fields(entry: LockEntry) -> dict[str, object]:
     }
     if entry.pieces is not None:
         fields["pieces"] = entry.pieces
+    if entry.revision is not None:
+        fields["revision"] = entry.revision
     return fields
 
 
@@ -130,8 +140,10 @@ def _changes(before: LockEntry, after: LockEntry) -> list[str]:
         said.append(f"witnesses {' '.join(before.witnesses) or 'none'} -> {' '.join(after.witnesses) or 'none'}")
     if before.pieces != after.pieces:
         said.append("piece digests " + ("removed" if after.pieces is None else "changed" if before.pieces else "added"))
+    if before.revision != after.revision:
+        said.append(f"revision {_short(before.revision or 'none')} -> {_short(after.revision or 'none')}")
     return said
 
 
 def _short(digest: str) -> str:
-    return f"{digest[:12]}.."
+    return f"{digest[:12]}.." if len(digest) > 12 else digest

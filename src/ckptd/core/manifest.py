@@ -141,15 +141,6 @@ def _check_places(top: Table, manifest: Manifest, path: str) -> None:
         if place[: len(store)] == store and len(place) > len(store) and place[len(store)] in names:
             what = "the manifest" if key == "path" else f"the {key}"
             table.complain(key, f'{what} would lie in the folder of checkpoint "{place[len(store)]}"; move it')
-    for table, checkpoint in zip(top.tables("checkpoint"), manifest.checkpoints, strict=True):
-        if checkpoint.in_place is None:
-            continue
-        place = _place(folder, checkpoint.in_place)
-        if any(place[: len(each)] == each for each in (store, state)):
-            message = "lies in the store, whose files are ours; name a file outside of it, or remove the key"
-            table.complain("in_place", f"{shown(checkpoint.in_place)} {message}")
-        elif place in (lock, this):
-            table.complain("in_place", f"{shown(checkpoint.in_place)} is the {'lock' if place == lock else 'manifest'}")
 
 
 def _check_uses(top: Table, manifest: Manifest) -> None:

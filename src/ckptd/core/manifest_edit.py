@@ -1,4 +1,4 @@
-"""Entries appended to a manifest's text: everything that stands there stays as it is, byte for byte.
+"""Entries appended to a manifest's text, and a key put into some: what stands there stays as it is, byte for byte.
 
 New entries are written by tomlkit and put at the end, which TOML always allows for `[[checkpoint]]`; only where the
 manifest has `checkpoint = [...]` as one value does tomlkit edit that value in place. Checks nothing: whoever writes the
@@ -7,12 +7,13 @@ result parses it first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tomli
 import tomlkit
 from tomlkit.items import Array
 
+from ckptd.core.lines import find_lines
 from ckptd.core.models import Checkpoint
 
 MINIMAL = """\
@@ -41,6 +42,41 @@ def append(text: str, checkpoints: Sequence[Checkpoint]) -> str:
     gap = "" if plain.endswith(("\n\n", "\r\n\r\n")) else end if plain.endswith("\n") else end * 2
     added = "\n".join(f"[[checkpoint]]\n{_lines(each)}" for each in checkpoints)
     return mark + plain + gap + added.replace("\n", end)
+
+
+def put_in_place(text: str, paths: Mapping[str, str]) -> str:
+    """`text` with `in_place` in the entries of these names, which have none yet: a line behind their `url`.
+
+    `text` must be a manifest that `core.manifest.parse` accepts, and name them all.
+    """
+    mark = BYTE_ORDER_MARK if text.startswith(BYTE_ORDER_MARK) else ""
+    plain = text.removeprefix(mark)
+    for name, path in paths.items():
+        plain = _with_line(plain, name, path)
+    return mark + plain
+
+
+def _with_line(text: str, name: str, path: str) -> str:
+    """A line of its own where the entry has one for each key; else tomlkit finds a place for it."""
+    wanted = tomli.loads(text)
+    index = next(number for number, each in enumerate(wanted["checkpoint"]) if each["name"] == name)
+    wanted["checkpoint"][index]["in_place"] = path
+    lines = text.splitlines(keepends=True)
+    after = find_lines(text).of(("checkpoint", index, "url"))
+    line = lines[after - 1]
+    end = "\r\n" if line.endswith("\r\n") else "\n"
+    lines[after - 1] = line if line.endswith("\n") else line + end
+    indent = line[: len(line) - len(line.lstrip(" \t"))]
+    lines.insert(after, f"{indent}in_place = {tomlkit.item(path).as_string()}{end}")
+    made = "".join(lines)
+    try:
+        if tomli.loads(made) == wanted:
+            return made
+    except tomli.TOMLDecodeError:
+        pass
+    document = tomlkit.parse(text)
+    document["checkpoint"][index]["in_place"] = path
+    return tomlkit.dumps(document)
 
 
 def _is_one_value(text: str) -> bool:

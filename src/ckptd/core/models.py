@@ -171,6 +171,7 @@ class LockEntry:
     trust: Trust
     witnesses: tuple[str, ...] = ()
     pieces: str | None = None  # "blake3:16777216:<64 hex>"
+    revision: str | None = None  # the commit that the bytes came from, where the URL's own revision moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,3 +259,4 @@ class Outcome:
     notes: tuple[str, ...] = ()
     case: Case | None = None
     tree_only: bool = False  # the archive is as it should be, its unpacked tree is not
+    usable: str | None = None  # of which kind is what a config wants of it; only `status` looks

@@ -91,12 +91,16 @@ class Mend:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Take the bytes of a file of `size` bytes that is elsewhere on this machine, if something vouches for them."""
+    """Take the bytes of a file of `size` bytes that is elsewhere on this machine, if something vouches for them.
+
+    `link`: as a hard link, so that both names share the bytes; else as a copy.
+    """
 
     reason: str
     path: str
     size: int
     witnesses: tuple[Witness, ...] = ()
+    link: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,16 @@ class Distrust:
     message: str
 
 
-Action = Keep | Relock | Check | Fetch | Mend | Adopt | Conflict | Distrust
+@dataclass(frozen=True, slots=True)
+class Amiss:
+    """A file that is watched in place is `missing`, or cannot be what it must be; nothing of ours mends it."""
+
+    message: str
+    hint: str
+    missing: bool
+
+
+Action = Keep | Relock | Check | Fetch | Mend | Adopt | Conflict | Distrust | Amiss
 
 
 def expectation(checkpoint: Checkpoint, entry: LockEntry | None) -> Expectation:
@@ -130,6 +143,8 @@ def decide(
 ) -> Action:
     """What to do for one checkpoint, and why. `require`: the least trust that the policy allows."""
     action = _decide(checkpoint, entry, found)
+    if isinstance(action, Fetch) and checkpoint.in_place is not None:
+        action = _in_place(checkpoint, expectation(checkpoint, entry), found, action.reason)
     if entry is not None and isinstance(action, Keep | Relock):
         trust = relocked(checkpoint, entry).trust
         if trust.rank > require.rank:
@@ -157,6 +172,32 @@ def _decide(checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None
     if relocked(checkpoint, entry) != entry:
         return Relock("the manifest pins what is locked")
     return Keep()
+
+
+def decide_update(checkpoint: Checkpoint, found: Found | None) -> Action:
+    """What to do where whatever is served now is to be accepted; of a file that is watched in place, what it is now."""
+    action = Fetch("update")
+    if checkpoint.in_place is None:
+        return action
+    return _in_place(checkpoint, expectation(checkpoint, None), found, action.reason)
+
+
+def _in_place(checkpoint: Checkpoint, wanted: Expectation, found: Found | None, reason: str) -> Check | Amiss:
+    """What becomes of a download where the file is somebody else's: it is read, and never replaced."""
+    hint = in_place_hint(checkpoint.name)
+    if found is None:
+        return Amiss(f"{checkpoint.in_place} is watched in place, and is not there", hint, missing=True)
+    if wanted.size is not None and found.size != wanted.size:
+        message = f"{checkpoint.in_place}, which is watched in place, has {found.size} bytes instead of {wanted.size}"
+        return Amiss(message, hint, missing=False)
+    reason = "a file that is watched in place, and not locked yet" if wanted.locked is None else reason
+    return Check(reason, adopt=wanted.locked is None)
+
+
+def in_place_hint(name: str) -> str:
+    """What to do about a file that is watched in place and is not as it should be."""
+    other = f"take in_place out of its entry, and `ckptd sync {name}` fetches it"
+    return f"it is never written: restore it there; or {other}"
 
 
 def _conflict(checkpoint: Checkpoint, entry: LockEntry | None) -> Conflict | None:
@@ -198,4 +239,5 @@ def relocked(checkpoint: Checkpoint, entry: LockEntry) -> LockEntry:
         trust=trust,
         witnesses=tuple(sorted(witnesses)),
         pieces=entry.pieces,
+        revision=entry.revision if strip_for_lock(checkpoint.url) == entry.url else None,
     )

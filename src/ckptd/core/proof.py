@@ -15,6 +15,8 @@ from ckptd.core.plan import PIN, Expectation
 from ckptd.core.witness import agreed, disagreement, trust_of
 from ckptd.errors import CkptdError, DriftError, IntegrityError, OriginError, PolicyError
 
+LINKED = "x-linked-etag"  # how a witness by the Hugging Face Hub is called
+
 
 class Promise(Enum):
     """Which promise was broken, by who made it."""
@@ -57,6 +59,20 @@ def prove_size(expected: Expectation, size: int) -> Mismatch | None:
     promise = Promise.PIN if expected.pinned or expected.locked is None else Promise.LOCK
     who = "the manifest asks for" if promise is Promise.PIN else "locked are"
     return Mismatch(promise, f"has {size} bytes, {who} {expected.size}", f"{size} bytes")
+
+
+def prove_announced(expected: Expectation, witnesses: Sequence[Witness]) -> Mismatch | None:
+    """Whether what the Hugging Face Hub says of a file can be what is expected, before a byte of it is fetched.
+
+    `X-Linked-Etag` is the hub's name for the stored file. Other digests are compared with the bytes: what sends them
+    may have made them up on the way.
+    """
+    said = next((each.value.hex() for each in witnesses if each.source == LINKED and each.algorithm == "sha256"), None)
+    if said is None or expected.sha256 is None or said == expected.sha256:
+        return None
+    promise = Promise.PIN if expected.pinned else Promise.LOCK
+    who = "manifest" if expected.pinned else "lock"
+    return Mismatch(promise, f"serves sha256 {said}, the {who} says {expected.sha256}", said)
 
 
 def prove(

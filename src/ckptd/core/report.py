@@ -44,6 +44,7 @@ class Entry:
     verified_at: float | None = None
     last_good: float | None = None
     read: bool = True  # False: it was not due, and is known to be intact from earlier
+    watched: bool = False  # in place: somebody else keeps its file, and nothing of ours mends it
 
     @property
     def tone(self) -> Tone:
@@ -225,29 +226,31 @@ def _about_bytes(page: Page) -> Iterable[Step]:
     if page.mending:
         yield from _in_vain(entries)
     else:
-        damaged = names_of(entries, "corrupt", "unreadable")
+        ours = [entry for entry in entries if not entry.watched]
+        damaged = names_of(ours, "corrupt", "unreadable")
         if damaged:
             yield Step(
                 "Mend what is damaged. Only the damaged parts are fetched again, and a file is replaced only once the "
                 "SHA-256 of the whole is right; the damaged bytes are kept as evidence.",
                 (_command(page, "verify --repair", damaged),),
             )
-        missing = names_of(entries, "missing")
+        missing = names_of(ours, "missing")
         if missing:
             yield Step("Fetch again what is missing.", (_command(page, "sync", missing),))
+        yield from _in_vain((entry for entry in entries if entry.watched), "cannot be mended by us")
     new = names_of(entries, NEVER_FETCHED)
     if new:
         yield Step("Fetch what was never fetched.", (_command(page, "sync", new),))
 
 
-def _in_vain(entries: Iterable[Entry]) -> Iterable[Step]:
+def _in_vain(entries: Iterable[Entry], said: str = "could not be mended") -> Iterable[Step]:
     hints: dict[str, list[str]] = {}
     for entry in entries:
         if entry.outcome.state in BAD and entry.outcome.error is not None:
             hints.setdefault(entry.outcome.error.hint, []).append(entry.outcome.name)
     for hint, names in hints.items():
         todo = f": {hint}" if hint else "; the reason stands below"
-        yield Step(f"{_few(names)} could not be mended{todo}.")
+        yield Step(f"{_few(names)} {said}{todo}.")
 
 
 def _about_promise(page: Page) -> Step | None:

@@ -38,6 +38,7 @@ class Validator:
     generation: str = ""  # x-goog-generation
     version: str = ""  # x-amz-version-id
     identity: str = ""  # a published SHA-256 of the whole
+    commit: str = ""  # of a Hugging Face repository: which one answered; others may have the same bytes
 
     @property
     def strong(self) -> bool:

@@ -63,12 +63,20 @@ def impostor(
         return f"sends {page} in place of {file_name}"
     if digest_known:
         return None
-    if _media_type(content_type) in HTML_TYPES and not name.endswith(HTML_NAMES):
-        return f"says that {file_name} is {_media_type(content_type)}, so it is a page, not the file"
+    if said := page_type(file_name, content_type):
+        return said
     if magics and not _begins(head, magics, whole=whole):
         ending = name[name.rindex(".") :]
         found = f"begins with {head[: len(magics[0])].hex(' ')}" if head else "is empty"
         return f"sends something that {found}; a {ending} file begins with {magics[0].hex(' ')}"
+    return None
+
+
+def page_type(file_name: str, content_type: str | None) -> str | None:
+    """Why a body of that media type is a page, and not the file of that name; None if it may be the file."""
+    media_type = _media_type(content_type)
+    if media_type in HTML_TYPES and not file_name.lower().endswith(HTML_NAMES):
+        return f"says that {file_name} is {media_type}, so it is a page, not the file"
     return None
 
 

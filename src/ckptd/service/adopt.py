@@ -19,10 +19,10 @@ from ckptd.core import events
 from ckptd.core.adopt import Digest, Offered, holds, wanted_by
 from ckptd.core.models import PIECE, Checkpoint, Outcome, Witness
 from ckptd.core.plan import Adopt, Fetch, Mend
-from ckptd.core.urls import normalise, rewrite
 from ckptd.errors import CkptdError, ConfigError, DriftError
 from ckptd.service.fetch import Pass
 from ckptd.service.sync import Task
+from ckptd.service.vouching import published
 from ckptd.service.workplace import Workplace
 from ckptd.store import disk, scrub
 from ckptd.transfer.budget import Budget
@@ -43,22 +43,23 @@ class Judged:
 def offered(paths: Iterable[str], workplace: Workplace) -> list[Offered]:
     """The files below `paths`, each once under all its names; nothing of our own store. Raises ConfigError."""
     ours = [Path(os.path.realpath(each)) for each in (workplace.places.store, workplace.places.state)]
-    names: dict[str, set[str]] = {}
+    leading: dict[str, set[str]] = {}
     for given in paths:
         if not os.path.lexists(given):
             raise ConfigError(f"{given} is not there")
         for path in _files(given):
             real = os.path.realpath(path)
             if not any(Path(real).is_relative_to(each) for each in ours):
-                names.setdefault(real, set()).add(os.path.basename(path))
+                leading.setdefault(real, set()).add(os.path.abspath(path))
     found = []
-    for real, known in sorted(names.items()):
+    for real, known in sorted(leading.items()):
         try:
             status = os.stat(real)
         except OSError:
             continue  # a link to nothing
         if stat.S_ISREG(status.st_mode) and status.st_size:
-            found.append(Offered(real, tuple(sorted({*known, os.path.basename(real)})), status.st_size))
+            names = {os.path.basename(each) for each in (*known, real)}
+            found.append(Offered(real, tuple(sorted(names)), status.st_size, tuple(sorted(known))))
     return found
 
 
@@ -70,12 +71,15 @@ def _files(given: str) -> Iterable[str]:
 
 
 class Adoption:
-    """Judges files, and takes in what the manifest lacks. `ask`: whether origins may be asked for their digests."""
+    """Judges files, and takes in what the manifest lacks. `ask`: whether origins may be asked for their digests;
+    `link`: whether the store gets hard links in place of copies.
+    """
 
-    def __init__(self, workplace: Workplace, emit: events.Emit, *, ask: bool) -> None:
+    def __init__(self, workplace: Workplace, emit: events.Emit, *, ask: bool, link: bool = False) -> None:
         self._workplace = workplace
         self._emit = emit
         self._ask = ask
+        self._link = link
         self._actions: dict[str, Adopt] = {}
 
     async def run(self, files: Sequence[Offered]) -> tuple[list[Judged], list[Outcome]]:
@@ -83,10 +87,7 @@ class Adoption:
         places, lock = self._workplace.places, self._workplace.lock
         missing = [each.name for each in self._workplace.selected if not places.final(each).exists()]
         fits = {each.path: wanted_by(each, self._workplace.selected, lock.entries, missing) for each in files}
-        with ThreadPoolExecutor(os.cpu_count() or 1, "ckptd-adopt", initializer=disk.stand_back) as pool:
-            loop = asyncio.get_running_loop()
-            reading = [loop.run_in_executor(pool, _judge, each) for each in files if each.claim or fits[each.path]]
-            judged = {each.offered.path: each for each in [await one for one in reading]}
+        judged = await judge([each for each in files if each.claim or fits[each.path]])
         chosen: dict[str, tuple[Checkpoint, Judged]] = {}
         for each in files:
             for checkpoint in fits[each.path]:
@@ -102,7 +103,7 @@ class Adoption:
         for checkpoint, judged in chosen:
             offer = judged.offered
             vouched = witnesses.get(checkpoint.name, ())
-            self._actions[checkpoint.name] = Adopt("it is here already", offer.path, offer.size, vouched)
+            self._actions[checkpoint.name] = Adopt("it is here already", offer.path, offer.size, vouched, self._link)
         place = replace(self._workplace, selected=tuple(checkpoint for checkpoint, _ in chosen))
         tasks = [Task.of(place, checkpoint) for checkpoint in place.selected]
         return await Pass(place, self._emit, locked=False, update=False, remedy=self).run(tasks)
@@ -120,11 +121,9 @@ class Adoption:
             inquirer = Inquirer(client, Budget(transfer.connections_per_host, 1, None), transfer.connect_timeout)
 
             async def one(checkpoint: Checkpoint) -> None:
-                for url in rewrite(normalise(checkpoint.url), manifest.sources):
-                    answer = await inquirer.ask(url)
-                    if answer.witnesses:
-                        found[checkpoint.name] = answer.witnesses
-                        return
+                answer = await published(inquirer, manifest, checkpoint)
+                if answer is not None:
+                    found[checkpoint.name] = answer.witnesses
 
             async with asyncio.TaskGroup() as group:
                 for checkpoint in unsure:
@@ -144,6 +143,14 @@ class Adoption:
         """Nothing is damaged."""
         del task
         return error
+
+
+async def judge(files: Iterable[Offered]) -> dict[str, Judged]:
+    """The verdict on each file by its path, read many at once."""
+    with ThreadPoolExecutor(os.cpu_count() or 1, "ckptd-adopt", initializer=disk.stand_back) as pool:
+        loop = asyncio.get_running_loop()
+        reading = [loop.run_in_executor(pool, _judge, each) for each in files]
+        return {each.offered.path: each for each in [await one for one in reading]}
 
 
 def _judge(offer: Offered) -> Judged:

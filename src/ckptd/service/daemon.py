@@ -138,7 +138,8 @@ class Daemon:
         try:
             self._mark = await asyncio.to_thread(_mark, self.place.path)
             place = await asyncio.to_thread(enter, self.place.path, ())
-            if place.places != replace(self.place.places, keep_free=place.places.keep_free):
+            new = place.places
+            if new != replace(self.place.places, keep_free=new.keep_free, watched=new.watched):
                 raise ConfigError(
                     "[store] path, state, lock or group changed; that takes a restart", hint="restart the daemon"
                 )

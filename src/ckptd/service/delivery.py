@@ -19,8 +19,17 @@ from ckptd.core.plan import Adopt, Expectation, Fetch, Mend
 from ckptd.core.proof import BrokenPromiseError, Mismatch, Proven, admissible, after_mismatches, prove
 from ckptd.core.ranges import Extents
 from ckptd.core.remedy import mending
+from ckptd.core.revision import learnt, steady
 from ckptd.core.urls import normalise, rewrite
-from ckptd.errors import CkptdError, DriftError, IntegrityError, PolicyError, StorageError
+from ckptd.errors import (
+    CkptdError,
+    DriftError,
+    IntegrityError,
+    NetworkError,
+    OriginError,
+    PolicyError,
+    StorageError,
+)
 from ckptd.service.sync import Task, refused
 from ckptd.service.tenancy import Tenancy
 from ckptd.store import inventory
@@ -91,7 +100,7 @@ class Delivery:
         async def work(partial: Partial, fetched: _Counter) -> _Arrived:
             await partial.resume(self._known.partials.get(task.checkpoint.name))
             reused = partial.written.size
-            total, proof, digests = await self._until_proven(task, partial, fetched)
+            total, proof, digests = await self._from_sources(task, partial, fetched)
             return _Arrived(total, proof, digests, max(0, min(reused, total - fetched.count)))
 
         return await self._into_place(task, work, "repair" if mends else "fetch")
@@ -113,16 +122,7 @@ class Delivery:
             whole = Extents.of((0, action.size))
             await partial.seed(Path(action.path), whole, action.size, {}, witnesses=action.witnesses)
             digests = await partial.digests(action.size)
-            proof = prove(task.expected, action.size, digests, action.witnesses)
-            if isinstance(proof, Mismatch):
-                raise IntegrityError(f"{action.path} is not what is wanted: {proof.message}")
-            if not task.expected.digest_known and proof.trust is Trust.FIRST_USE:
-                sha256 = digests["sha256"].hex()
-                hint = f'pin it, if you know that it is right: sha256 = "{sha256}"'
-                raise PolicyError(
-                    f"nothing vouches for {action.path}: no pin, no lock, no digest of its origin", hint=hint
-                )
-            admit(self._manifest, proof, task.expected, confirmed=True)
+            proof = adoptable(self._manifest, task, action, digests)
             return _Arrived(action.size, proof, digests, action.size)
 
         return await self._into_place(task, work, "adopt")
@@ -158,6 +158,7 @@ class Delivery:
                 digests["blocks"],
                 {name: value.hex() for name, value in digests.items() if name not in ALWAYS},
                 dict(partial.validators),
+                revision=learnt(task.checkpoint.url, task.expected.locked, partial.validators),
             )
             if action == "repair" and self._remedy is not None:
                 await self._remedy.secure(task)
@@ -178,11 +179,28 @@ class Delivery:
         if isinstance(error, StorageError) and self._full is None:
             self._full = error
 
-    async def _until_proven(
+    async def _from_sources(
         self, task: Task, partial: Partial, fetched: _Counter
     ) -> tuple[int, Proven, dict[str, bytes]]:
-        """Fetch until the bytes are what was promised. Raises CkptdError."""
+        """Fetch what was promised: of a repository first at the locked commit, then at what its URL means by now.
+
+        Raises CkptdError.
+        """
         urls = self._urls(task)
+        first = self._steady(task, urls)
+        if first:
+            try:
+                return await self._until_proven(task, first, partial, fetched)
+            except (NetworkError, OriginError, IntegrityError, DriftError) as error:
+                if isinstance(error, NetworkError) and len(first) == 1:
+                    raise  # the same host is no nearer at its other address
+                self._emit(events.Noted(task.checkpoint.name, f"{error.message}; trying what its URL means now"))
+        return await self._until_proven(task, urls, partial, fetched)
+
+    async def _until_proven(
+        self, task: Task, urls: tuple[str, ...], partial: Partial, fetched: _Counter
+    ) -> tuple[int, Proven, dict[str, bytes]]:
+        """Fetch from `urls` until the bytes are what was promised. Raises CkptdError."""
         mismatches: list[Mismatch] = []
         while True:
             turn = len(mismatches) % len(urls)
@@ -223,8 +241,10 @@ class Delivery:
         First the ranges as narrow as they are known, then the whole pieces that they are in; from each source once.
         """
         checkpoint, final, urls = task.checkpoint, self._tenancy.places.final(task.checkpoint), self._urls(task)
+        urls = tuple(dict.fromkeys((*self._steady(task, urls), *urls)))
         record = self._known.records.get(inventory.key_of(checkpoint))
-        total = task.expected.size or 0
+        # A pin need not say the size; the lock, whose bytes these are, always does.
+        total = task.expected.size or (task.entry.size if task.entry is not None else 0)
         wrong = ""
         for attempt in mending(action, total, len(urls)):
             good = Extents(Extents.of(*attempt.damage).gaps(total))
@@ -268,6 +288,11 @@ class Delivery:
         """Where the bytes may come from, in the order of trying."""
         named = (task.checkpoint.url, *task.checkpoint.mirrors)
         return tuple(dict.fromkeys(each for url in named for each in rewrite(normalise(url), self._manifest.sources)))
+
+    def _steady(self, task: Task, urls: tuple[str, ...]) -> tuple[str, ...]:
+        """`urls` with the locked commit in place of a revision that moves; empty where there is none, or to be none."""
+        checkpoint = task.checkpoint
+        return () if checkpoint.refresh else steady(checkpoint.url, urls, task.expected.locked)
 
     async def _finish(
         self,
@@ -325,6 +350,18 @@ def admit(manifest: Manifest, proof: Proven, expected: Expectation, *, confirmed
     error = admissible(proof, manifest.policy.require, confirmed=confirmed, expected=expected)
     if error is not None:
         raise error
+
+
+def adoptable(manifest: Manifest, task: Task, action: Adopt, digests: Mapping[str, bytes]) -> Proven:
+    """What proves the bytes of a file that is to be taken in. Raises IntegrityError, PolicyError."""
+    proof = prove(task.expected, action.size, digests, action.witnesses)
+    if isinstance(proof, Mismatch):
+        raise IntegrityError(f"{action.path} is not what is wanted: {proof.message}")
+    if not task.expected.digest_known and proof.trust is Trust.FIRST_USE:
+        hint = f'pin it, if you know that it is right: sha256 = "{digests["sha256"].hex()}"'
+        raise PolicyError(f"nothing vouches for {action.path}: no pin, no lock, no digest of its origin", hint=hint)
+    admit(manifest, proof, task.expected, confirmed=True)
+    return proof
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import grp
 import os
 import pwd
 import socket
+import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,7 +197,7 @@ def _missing(workplace: Workplace) -> tuple[int, int]:
     files: dict[str, Path] = {}
     connection = read_only(places.database)
     if connection is not None:
-        with closing(connection):
+        with closing(connection), suppress(sqlite3.Error):
             files = {name: places.partials / each.file for name, each in load_partials(connection).items()}
     missing = unsized = 0
     for each in standings(workplace):

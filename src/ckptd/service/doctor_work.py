@@ -20,6 +20,7 @@ from ckptd.service.status import standings
 from ckptd.service.workplace import Workplace
 from ckptd.store import history as rows
 from ckptd.store import inventory
+from ckptd.store.records import trouble
 
 INCIDENTS = "incidents.json"  # `service.watchman` writes it
 RECENT = 200  # records that say how fast this disk is read
@@ -51,6 +52,9 @@ def chain(workplace: Workplace) -> list[Finding]:
         return [doctor_work.history(Chain(wrong=error.message, hint=error.hint))]
     except MissingError as error:
         return [doctor_work.history(Chain(unreadable=error.message, hint=error.hint))]
+    said, hint = trouble(workplace.places.database)
+    if said:  # the history is not all there is in it
+        return [doctor_work.history(Chain(unreadable=said, hint=hint))]
     return [doctor_work.history(Chain(checked.count))]
 
 

@@ -29,6 +29,8 @@ from ckptd.core.drift import (
 )
 from ckptd.core.identity import Finding, findings
 from ckptd.core.models import Checkpoint, Lock, LockEntry, Outcome, Problem, Trust
+from ckptd.core.response import Validator
+from ckptd.core.revision import pinned
 from ckptd.core.urls import normalise, redact, rewrite, strip_for_lock
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory, lockfile
@@ -182,9 +184,16 @@ def _known(workplace: Workplace, checkpoint: Checkpoint, entry: LockEntry, memor
         checkpoint.file_name,
         entry.size,
         {**{name: bytes.fromhex(value) for name, value in record.digests.items()}, **digests},
-        record.validators.get(Source(url).key),
+        _validator(record, entry, url),
         memory.fetched.get((checkpoint.name, entry.sha256)),
     )
+
+
+def _validator(record: FileRecord, entry: LockEntry, url: str) -> Validator | None:
+    """What `url` said of the locked bytes; or the same file's address at the locked commit, if they came from there."""
+    found = record.validators.get(Source(url).key)
+    steady = pinned(url, entry)
+    return found if found is not None or steady is None else record.validators.get(Source(steady).key)
 
 
 def _outcome(

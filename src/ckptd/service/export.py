@@ -56,7 +56,7 @@ def known(workplace: Workplace, names: Sequence[str]) -> tuple[list[Outcome], di
         )
         found[each.entry.name] = export.described(each, about)
         outcome = came_to(workplace, each, about.verdict if about is not None else "unverified")
-        there = inventory.look(stored(workplace, each), workplace.places.store, records) is not None
+        there = inventory.is_file(workplace.places.opened(stored(workplace, each)))
         outcomes.append(outcome if there else replace(outcome, state="missing", path=None))
     return by_name(outcomes), dict(sorted(found.items()))
 
@@ -83,7 +83,8 @@ def chosen(workplace: Workplace, names: Sequence[str]) -> tuple[list[Listed], li
             outcomes.append(Outcome(name, "unlocked", error=problem, exit_status=EXIT_STATUS["unlocked"]))
             continue
         try:
-            files.append(export.listed(entry, in_manifest.get(name)))
+            place = workplace.places.watched.get(name)
+            files.append(export.listed(entry, in_manifest.get(name), "" if place is None else str(place)))
         except ValueError as error:
             raise ConfigError(f"{workplace.places.lock}: {name}: url: {error}", hint="restore the lock") from None
     return files, outcomes
@@ -91,7 +92,7 @@ def chosen(workplace: Workplace, names: Sequence[str]) -> tuple[list[Listed], li
 
 def stored(workplace: Workplace, file: Listed) -> Path:
     """Where it lies."""
-    return workplace.places.store / file.path
+    return workplace.places.file(file.entry.name, file.file)
 
 
 def by_name(outcomes: list[Outcome]) -> list[Outcome]:

@@ -16,8 +16,11 @@ from ckptd.core import events
 from ckptd.core.models import Outcome, Trust
 from ckptd.core.plan import Adopt, Check, Expectation, Fetch, Keep, Mend, Relock, relocked
 from ckptd.core.proof import Mismatch, Proven, prove
+from ckptd.core.revision import learnt
 from ckptd.errors import CkptdError, DriftError
 from ckptd.service.delivery import Delivery, Known, Remedy, admit
+from ckptd.service.in_place import Vouching, Watch
+from ckptd.service.linking import link_in
 from ckptd.service.sync import Task, finished, kept, plan, refused, settle_without_work
 from ckptd.service.tenancy import Tenancy, tenancy
 from ckptd.service.workplace import Workplace
@@ -28,6 +31,7 @@ from ckptd.store.records import FileRecord, load_files, load_partials
 from ckptd.transfer.budget import Budget, watch_load
 from ckptd.transfer.buffers import Pool
 from ckptd.transfer.client import Client, Deadlines, token
+from ckptd.transfer.inquire import Inquirer
 from ckptd.transfer.swarm import Shared
 
 BEHIND = 32  # checkpoints that may be proven and published while others download
@@ -47,6 +51,7 @@ class Pass:
         locked: bool,
         update: bool,
         remedy: Remedy | None = None,
+        vouching: Vouching | None = None,
         tenancy: Tenancy | None = None,
         settled: Callable[[Outcome], None] | None = None,
     ) -> None:
@@ -57,6 +62,7 @@ class Pass:
         self._locked = locked
         self._update = update
         self._remedy = remedy
+        self._vouching = vouching or Vouching()
         self._tenancy = tenancy
         self._settled = settled
         self._records: dict[str, FileRecord] = {}
@@ -96,6 +102,17 @@ class Pass:
                 jitter=random.random,
             )
             self._delivery = Delivery(self._manifest, tenant, shared, known, remedy=self._remedy, locked=self._locked)
+            self._watch = Watch(
+                self._manifest,
+                self._places,
+                tenant,
+                Inquirer(client, shared.budget, transfer.connect_timeout),
+                self._emit,
+                self._records,
+                vouching=self._vouching,
+                locked=self._locked,
+                update=self._update,
+            )
             try:
                 return await self._all(tasks, shared.budget)
             finally:
@@ -169,14 +186,11 @@ class Pass:
                 case Relock():
                     return replace(kept(task, self._places), notes=self._enter(task))
                 case Check(adopt=adopt):
-                    outcome = await self._check(task, adopt=adopt)
-                    if outcome is not None:
-                        return outcome
-                    return await self._delivery.fetch(task, mends=True)
+                    return await self._look_closer(task, adopt=adopt)
                 case Fetch(mends=mends):
                     return await self._delivery.fetch(task, mends=mends)
                 case Adopt():
-                    return await self._delivery.adopt(task, task.action)
+                    return await self._take_in(task, task.action)
                 case Mend():
                     return await self._delivery.mend(task, task.action)
                 case _:
@@ -203,6 +217,18 @@ class Pass:
         return notes
 
     # --- what is there already -----------------------------------------------------------------------------------
+
+    async def _look_closer(self, task: Task, *, adopt: bool) -> Outcome:
+        """Read what is there; where it is not what it should be, and ours, it is fetched."""
+        if task.in_place:
+            return await self._watch.check(task)
+        return await self._check(task, adopt=adopt) or await self._delivery.fetch(task, mends=True)
+
+    async def _take_in(self, task: Task, action: Adopt) -> Outcome:
+        """Take in a file that is elsewhere on this machine."""
+        if action.link:
+            return await link_in(task, action, self._manifest, self._tenant, self._emit)
+        return await self._delivery.adopt(task, action)
 
     async def _check(self, task: Task, *, adopt: bool) -> Outcome | None:
         """Read a file that is under its final name; None when it is not what it should be."""
@@ -231,7 +257,8 @@ class Pass:
         admit(self._manifest, proof, expected, confirmed=True)
         verified = Verified(checkpoint, final, size, proof, whole.table, whole.sums)
         if record is not None and record.sha256 == sha256:
-            verified = replace(verified, digests=record.digests, validators=record.validators)
+            revision = learnt(checkpoint.url, expected.locked, record.validators)
+            verified = replace(verified, digests=record.digests, validators=record.validators, revision=revision)
         await self._tenant.thread(lambda: mend_mode(final, self._places.group))
         await self._tenant.thread(lambda: save_table(verified, self._places))
         seconds = time.monotonic() - begun

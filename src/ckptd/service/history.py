@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from ckptd.core.attestation import GENESIS, Checked, Evidence, Row, evidence, statement
+from ckptd.core.attestation import BEGUN, GENESIS, Checked, Evidence, Row, evidence, statement
 from ckptd.core.document import shown, suggestion
 from ckptd.core.manifest import select
 from ckptd.core.urls import file_name
@@ -39,7 +39,7 @@ def around(workplace: Workplace, words: Sequence[str], first: float, last: float
     with history.opened(workplace.places.database) as database:
         recorded = history.names(database)
         wanted = _wanted(workplace, words, recorded)
-        told = evidence(history.rows(database, wanted), first, last)
+        told = evidence((row for row in history.rows(database, wanted) if row.visit.action != BEGUN), first, last)
     known = {each.name for each in told}
     silent = (recorded | set(workplace.lock.entries) if wanted is None else wanted) - known
     return sorted([*told, *(Evidence(name) for name in silent)], key=lambda each: each.name)

@@ -19,10 +19,10 @@ from sqlite3 import Connection
 from ckptd.core.ages import Ages
 from ckptd.core.audit import EXIT_STATUS, damaged_pieces, piece_count, state_of
 from ckptd.core.diagnose import Cause, Diagnosis, corrections, diagnose
-from ckptd.core.plan import in_place_hint
 from ckptd.core.models import BLOCK, Case, Damage, LockEntry, Outcome, Problem, Usage
+from ckptd.core.plan import in_place_hint
 from ckptd.core.urls import file_name
-from ckptd.store import inventory, scrub
+from ckptd.store import scrub
 from ckptd.store.digests import pieces_field
 from ckptd.store.examine import examine
 from ckptd.store.history import Visit

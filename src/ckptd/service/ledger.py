@@ -20,6 +20,7 @@ from ckptd.core.ages import Ages
 from ckptd.core.audit import piece_count
 from ckptd.core.models import BLOCK, LockEntry
 from ckptd.core.models import Lock as LockContent
+from ckptd.core.revision import kept
 from ckptd.store import lockfile, publish
 from ckptd.store.history import Visit, add_history
 from ckptd.store.places import Places
@@ -96,7 +97,9 @@ class Ledger:
 
     def enter(self, entry: LockEntry, *, frozen: bool = False) -> None:
         """The lock has to say this from now on. With `frozen` (`--locked`) it says so already, or stays as it is."""
-        if not frozen and self._entries.get(entry.name) != entry:
+        before = self._entries.get(entry.name)
+        entry = kept(before, entry)
+        if not frozen and before != entry:
             self._entries[entry.name] = entry
             self._version += 1
         self._done.append(entry.name)

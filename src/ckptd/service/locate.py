@@ -80,6 +80,18 @@ def usable_path(workplace: Workplace, checkpoint: Checkpoint, kind: Kind | None 
     )
 
 
+def kind_of(workplace: Workplace, checkpoint: Checkpoint) -> Kind | None:
+    """Of which kind is what a config wants of `checkpoint`; None where nothing of it is there. A file by its name."""
+    final = workplace.places.final(checkpoint)
+    if not checkpoint.unpack:
+        return recognise_file(final.name).kind if os.path.lexists(final) else None
+    try:
+        finds, _ = candidates(workplace, checkpoint)
+    except MissingError:
+        return None
+    return choose(finds)[0].kind
+
+
 def _absolute(find: Find, base: Path) -> Located:
     return Located(find.kind, str(base / find.path) if find.path else str(base), find.missing)
 

@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ckptd.core import manifest as core_manifest
@@ -104,8 +104,23 @@ def write(book: Book, checkpoints: Sequence[Checkpoint]) -> tuple[str, ...]:
     from ckptd.core import manifest_edit  # noqa: PLC0415  # tomlkit is slow to import
 
     text = manifest_edit.append(book.text, checkpoints)
+    return _put(book, text, (*book.manifest.checkpoints, *checkpoints))
+
+
+def watch(book: Book, paths: Mapping[str, str]) -> tuple[str, ...]:
+    """Write `in_place` into the entries of these names; notes for the operator. Raises as `write`."""
+    from ckptd.core import manifest_edit  # noqa: PLC0415
+
+    wanted = tuple(
+        replace(each, in_place=paths[each.name]) if each.name in paths else each for each in book.manifest.checkpoints
+    )
+    return _put(book, manifest_edit.put_in_place(book.text, paths), wanted)
+
+
+def _put(book: Book, text: str, wanted: tuple[Checkpoint, ...]) -> tuple[str, ...]:
+    """Write a text that says just this."""
     made = core_manifest.parse(text, str(book.path))
-    if made.checkpoints != (*book.manifest.checkpoints, *checkpoints):
+    if made.checkpoints != wanted:
         raise ConfigError(f"{book.path} would not say what was meant", hint="nothing was written; please report it")
     try:
         return _replace(book, text.encode())

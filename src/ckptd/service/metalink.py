@@ -98,7 +98,8 @@ class Metalink:
         """Read one file, and compare it with the lock. Blocks."""
         entry, length = file.entry, export.piece_length(file.entry.size)
         try:
-            sha256, pieces = piece_digests(stored(self._workplace, file), entry, length, progress)
+            path = self._workplace.places.opened(stored(self._workplace, file))
+            sha256, pieces = piece_digests(path, entry, length, progress)
         except OSError as error:
             return self._unread(file, error), None
         if sha256 == entry.sha256:

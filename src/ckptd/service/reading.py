@@ -84,9 +84,9 @@ class Reader:
         if rate is None or self._bucket is None or self._bucket.rate != rate:
             self._bucket = None if rate is None else Bucket(rate)
 
-    def know(self, records: Mapping[str, FileRecord]) -> None:
-        """What is known of the files, anew."""
-        self.files.records = records
+    def know(self, places: Places, records: Mapping[str, FileRecord]) -> None:
+        """Where the files are and what is known of them, anew."""
+        self.files.places, self.files.records = places, records
 
     def begin(self, entry: LockEntry, wanted: Sequence[int] | None, *, sha256: bool) -> Reading:
         """Look at the file and find what its pieces must be; `wanted` pieces only, or all. Raises OSError.

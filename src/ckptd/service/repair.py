@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ckptd.core import events, quarantine
 from ckptd.core.models import Checkpoint, LockEntry, OnDamage, Outcome, Problem, Trust, Usage
-from ckptd.core.plan import Check, Conflict, Fetch, Mend
+from ckptd.core.plan import Check, Conflict, Fetch, Mend, in_place_hint
 from ckptd.core.quarantine import Report
 from ckptd.core.remedy import MENDABLE, remedy
 from ckptd.core.urls import file_name
@@ -61,8 +61,11 @@ class Repair:
         """
         if hold:
             return [await self._take_away(outcome) for outcome in self._found.values()]
-        damaged = {name for name, outcome in self._found.items() if outcome.state in MENDABLE}
         known = {checkpoint.name: checkpoint for checkpoint in self._workplace.manifest.checkpoints}
+        self._found = {name: self._left(outcome, named=name in known) for name, outcome in self._found.items()}
+        damaged = {name for name, outcome in self._found.items() if outcome.state in MENDABLE}
+        damaged -= self._places.watched.keys()
+        damaged -= {name for name in damaged - known.keys() if self._found[name].state == "missing"}
         wanted = [
             _as_locked(known.get(name), entry)
             for name in sorted(damaged)
@@ -87,6 +90,8 @@ class Repair:
         entry = self._workplace.lock.entries.get(found.name)
         if found.state not in {"corrupt", "unreadable"} or found.tree_only or entry is None:
             return found
+        if found.name in self._places.watched:
+            return self._left(found)
         final = self._places.folder(entry.name) / file_name(entry.url)
         try:
             report = self._report(entry, final, found, quarantine.Action.HELD)
@@ -97,6 +102,17 @@ class Repair:
         case = None if found.case is None else replace(found.case, quarantine=str(moved))
         held = DriftError(f"it was moved to {moved}, so that nobody reads it ([verify] on_damage)")
         return self._not_mended(replace(found, case=case), held)
+
+    def _left(self, found: Outcome, *, named: bool = True) -> Outcome:
+        """What is told of a file that nothing is done about: one that is watched in place stays as it is, and one that
+        is not there is not fetched when the manifest does not name it any more (it may have been watched)."""
+        if found.name in self._places.watched and not found.tree_only:
+            why = Problem("policy", "it is watched in place, and never written", in_place_hint(found.name))
+            return self._not_mended(found, why)
+        if found.state == "missing" and not named:
+            hint = "`ckptd prune --yes` takes it out of the lock; or name it in the manifest again"
+            return self._not_mended(found, Problem("policy", "the manifest does not name it any more", hint))
+        return found
 
     def _after(self, done: Outcome) -> Outcome:
         """What is told of a checkpoint in the end: what was found, and what came of mending it."""

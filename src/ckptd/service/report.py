@@ -66,6 +66,7 @@ def gather(
                     verified_at=_verified_at(kept.get(name), records.get(name), outcome, now),
                     last_good=_last_good(records.get(name), outcome),
                     read=name in told,
+                    watched=name in places.watched,
                 )
             )
     return Page(

@@ -107,7 +107,7 @@ class Scrub:
         place = self._place()
         settings = place.manifest.verify
         records = await self._state.do(load_files)
-        reader.know(records)
+        reader.know(place.places, records)
         now = time.time()
         files = await self._settled(place, records, now, settings.max_age)
         reader.grain = settings.max_age / GRAINS

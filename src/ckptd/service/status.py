@@ -5,13 +5,16 @@ Reads names, sizes and records; no file bodies, no network, nothing that is slow
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 
 from ckptd.core.models import Checkpoint, Outcome, Problem
-from ckptd.core.plan import CONDEMNED, Check, Conflict, Distrust, Fetch, Found, Keep, decide
+from ckptd.core.plan import CONDEMNED, Amiss, Check, Conflict, Distrust, Fetch, Found, Keep, decide
 from ckptd.core.units import format_size
+from ckptd.service.locate import kind_of
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.owner import holder
@@ -35,6 +38,7 @@ def standings(workplace: Workplace) -> list[Standing]:
     for checkpoint in workplace.selected:
         record = records.get(inventory.key_of(checkpoint))
         outcome, note = _standing(workplace, checkpoint, partials.get(checkpoint.name), records)
+        outcome = replace(outcome, usable=kind_of(workplace, checkpoint))
         found.append(Standing(outcome, record.verified_at if record is not None else None, note))
     return found
 
@@ -48,10 +52,9 @@ def _partials(workplace: Workplace) -> dict[str, PartialRecord]:
     connection = read_only(workplace.places.database)
     if connection is None:
         return {}
-    try:
+    with closing(connection), suppress(sqlite3.Error):
         return load_partials(connection)
-    finally:
-        connection.close()
+    return {}
 
 
 def _standing(
@@ -87,6 +90,8 @@ def _standing(
             state, note = "conflict", message
         case Distrust(message):
             note = message
+        case Amiss(message, missing=missing):
+            state, note = ("missing" if missing else "damaged"), message
         case Keep():
             pass
         case _:
@@ -97,7 +102,8 @@ def _standing(
     if state not in {"present", "touched"}:
         command = f"ckptd verify --repair {checkpoint.name}" if state == "damaged" else f"ckptd sync {checkpoint.name}"
         kind = "integrity" if state == "damaged" else "storage"
-        error = Problem(kind, note or "it was never fetched", f"run `{command}`")
+        hint = f"run `{command}`" if not isinstance(action, Amiss) else action.hint
+        error = Problem(kind, note or "it was never fetched", hint)
     outcome = Outcome(
         name=checkpoint.name,
         state=state,

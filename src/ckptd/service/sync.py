@@ -14,6 +14,7 @@ from ckptd.core.models import Checkpoint, LockEntry, Outcome, Problem
 from ckptd.core.plan import (
     Action,
     Adopt,
+    Amiss,
     Check,
     Conflict,
     Distrust,
@@ -24,10 +25,11 @@ from ckptd.core.plan import (
     Mend,
     Relock,
     decide,
+    decide_update,
     expectation,
     relocked,
 )
-from ckptd.errors import CkptdError, DriftError, PolicyError, StorageError
+from ckptd.errors import CkptdError, DriftError, IntegrityError, MissingError, PolicyError, StorageError
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.places import Places
@@ -52,6 +54,11 @@ class Task:
         entry = workplace.lock.entries.get(checkpoint.name)
         return cls(checkpoint, entry, None, Fetch("it is damaged", mends=True), expectation(checkpoint, entry))
 
+    @property
+    def in_place(self) -> bool:
+        """Whether its file is somebody else's, which is read and never written."""
+        return self.checkpoint.in_place is not None
+
 
 def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: bool = False) -> list[Task]:
     """What to do for each selected checkpoint. Reads sizes and times, no bodies."""
@@ -63,7 +70,7 @@ def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: boo
         found = inventory.look(workplace.places, checkpoint, records)
         if update:
             # Whatever the origin serves now is accepted; only a pin still has a say.
-            action, expected = Fetch("update"), expectation(checkpoint, None)
+            action, expected = decide_update(checkpoint, found), expectation(checkpoint, None)
         else:
             require = workplace.manifest.policy.require
             action, expected = decide(checkpoint, entry, found, require), expectation(checkpoint, entry)
@@ -84,8 +91,9 @@ def would_change_lock(task: Task) -> str | None:
         return task.action.reason
     if task.entry is None:
         return "it is not locked yet"
-    if isinstance(task.action, Fetch) and relocked(task.checkpoint, task.entry) != task.entry:
-        return task.action.reason
+    reads = isinstance(task.action, Fetch) or (task.in_place and isinstance(task.action, Check))
+    if reads and relocked(task.checkpoint, task.entry) != task.entry:
+        return getattr(task.action, "reason", "")
     return None
 
 
@@ -108,6 +116,8 @@ def describe(task: Task) -> str:
             return f"conflict: {message}"
         case Distrust(message):
             return f"refused: {message}"
+        case Amiss(message):
+            return f"would fail: {message}"
 
 
 def kept(task: Task, places: Places) -> Outcome:
@@ -157,6 +167,9 @@ def settle_without_work(task: Task, places: Places, *, locked: bool) -> Outcome 
     if isinstance(task.action, Distrust):
         hint = f"`ckptd drift --promote {name}` asks its origin to vouch for it; or pin its sha256 in the manifest"
         return refused(task, PolicyError(task.action.message, hint=hint), places)
+    if isinstance(task.action, Amiss):
+        kind = MissingError if task.action.missing else IntegrityError
+        return refused(task, kind(task.action.message, hint=task.action.hint), places)
     if task.blocked:
         error = StorageError(f"{places.final(task.checkpoint)} is a folder", hint="move it away and run again")
         return refused(task, error, places)

@@ -16,6 +16,7 @@ from ckptd.core.models import TransferSettings
 from ckptd.service.ledger import Ledger
 from ckptd.service.trees import Grower
 from ckptd.store import disk, quarantine
+from ckptd.store.opening import LOST, begin_anew
 from ckptd.store.owner import Owner
 from ckptd.store.partials import sweep
 from ckptd.store.places import Places, prepare
@@ -74,6 +75,7 @@ async def tenancy(places: Places, emit: events.Emit) -> AsyncIterator[Tenancy]:
         held.callback(tenant.grower.close)
         if (await tenant.thread(tenant.ledger.refresh)).entries and lost:
             emit(events.Noted("state", f"{places.database} was missing; it is begun again, so everything is due again"))
+            await state.do(lambda database: begin_anew(database, LOST))
         kept_files = {record.file for record in (await state.do(load_partials)).values()}
         await tenant.thread(lambda: sweep(places, kept_files))
         await tenant.thread(lambda: quarantine.sweep(places))

@@ -27,7 +27,8 @@ from ckptd.service.sync import finished
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory, state
 from ckptd.store.history import add_history
-from ckptd.store.records import FileRecord, save_verdict, tree_key
+from ckptd.store.opening import LOST, begin_anew
+from ckptd.store.records import FileRecord, save_verdict, tree_key, trouble
 
 SAVE_EVERY = 5.0  # seconds between two notes of how far an audit has come
 
@@ -43,6 +44,8 @@ class Audit:
         self._outcomes: dict[str, Outcome] = {}
         self._judged: list[Judged] = []  # not yet noted in the state
         self._open: dict[str, Reading] = {}
+        self._noted: set[str] = set()
+        self._lost = False  # there was no database, though there are locked files
 
     async def run(self, wanted: Iterable[str] | None, *, older_than: float | None = None) -> list[Outcome]:
         """Verify what is locked (only `wanted` names, if given), and say what is not.
@@ -82,8 +85,14 @@ class Audit:
     def _warn(self, entries: Sequence[LockEntry]) -> None:
         """Say so where all that was known is lost."""
         database = self._workplace.places.database
-        if entries and not database.exists() and os.access(self._workplace.places.state, os.W_OK):
-            self._emit(events.Noted("state", f"{database} is not there: everything is due again, and it is made anew"))
+        if not os.access(self._workplace.places.state, os.W_OK):
+            said, _ = trouble(database)  # who may write sets it aside, and says that
+        elif entries and not database.exists():
+            said, self._lost = f"{database} is not there: everything is due again, and it is made anew", True
+        else:
+            said = ""
+        if said:
+            self._emit(events.Noted("state", said))
 
     def _chosen(self, wanted: Iterable[str] | None) -> set[str]:
         selected = {checkpoint.name for checkpoint in self._workplace.selected}
@@ -192,15 +201,21 @@ class Audit:
             return
 
         def save(database: Connection) -> None:
+            if self._lost:
+                begin_anew(database, LOST)
             for record in halfway:
                 save_verdict(database, record)
             for each in judged:
                 each.save(database)
             add_history(database, [each.visit for each in judged if each.visit is not None])
 
-        with suppress(CkptdError, OSError):
-            note = await asyncio.to_thread(state.write, self._workplace.places.database, save)
-            if note:
+        with suppress(OSError):
+            try:
+                note = await asyncio.to_thread(state.write, self._workplace.places.database, save)
+            except CkptdError as error:
+                note = f"what was found is not remembered: {error.message}; {error.hint}"
+            if note and note not in self._noted:
+                self._noted.add(note)
                 self._emit(events.Noted("state", note))
 
 

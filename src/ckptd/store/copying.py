@@ -20,17 +20,13 @@ from ckptd.store.places import storage_error
 _FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
-def _enough() -> None:
-    """There is room for a copy."""
-
-
 def fill(
     source: Path,
     target: int,
     spans: Sequence[Span],
     total: int,
     flips: Sequence[tuple[int, int]],
-    check_room: Callable[[], None] = _enough,
+    check_room: Callable[[], None],
 ) -> None:
     """Bring the bytes `spans` of `source` into the open, empty file `target`, which gets `total` bytes in the end.
 

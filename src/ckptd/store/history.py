@@ -16,9 +16,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from ckptd.core.attestation import GENESIS, Checked, Row, Visit, chained, settled
+from ckptd.core.attestation import BEGUN, GENESIS, Checked, Row, Visit, chained, settled
+from ckptd.core.remembered import Age, header_age
 from ckptd.errors import MissingError
-from ckptd.store.records import SCHEMA_VERSION, read_only
+from ckptd.store.records import MENDED, SCHEMA_VERSION, read_only
 
 __all__ = ["GENESIS", "Checked", "Row", "Visit", "add_history", "check", "link", "names", "opened", "rows"]
 
@@ -57,8 +58,9 @@ def _fields(visit: Visit) -> tuple[str | int | float, ...]:
 
 
 def _head(connection: sqlite3.Connection) -> str:
-    row = connection.execute("SELECT chain FROM history ORDER BY id DESC LIMIT 1").fetchone()
-    return GENESIS if row is None else str(row[0])
+    # As bytes: where they are no UTF-8 any more, that is for `check` to find, and must not keep us from going on.
+    row = connection.execute("SELECT CAST(chain AS BLOB) FROM history ORDER BY id DESC LIMIT 1").fetchone()
+    return GENESIS if row is None else bytes(row[0] or b"").decode("utf-8", "surrogateescape")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
@@ -82,10 +84,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             yield connection
         except sqlite3.Error as error:
-            raise MissingError(f"the history in {path} cannot be read: {error}", hint=_DAMAGED) from error
-
-
-_DAMAGED = "the next `ckptd sync` or `ckptd verify` moves a damaged database aside and begins a new one"
+            raise MissingError(f"the history in {path} cannot be read: {error}", hint=MENDED) from error
 
 
 def _unreadable(path: Path) -> MissingError:
@@ -100,14 +99,14 @@ def _unreadable(path: Path) -> MissingError:
         )
     except OSError as error:
         return MissingError(f"{message}: {os.strerror(error.errno or 0)}", hint="ask the owner of the store")
-    version = int.from_bytes(head[_VERSION_AT:], "big") if head.startswith(b"SQLite format 3\0") else 0
-    if version > SCHEMA_VERSION:
+    age = header_age(head, SCHEMA_VERSION)
+    if age is Age.NEWER:
         return MissingError(f"{message}: a newer ckptd wrote it", hint="upgrade ckptd on this machine")
-    if 0 < version < SCHEMA_VERSION:
+    if age is Age.OLDER and any(head[_VERSION_AT:]):
         return MissingError(
             f"{message}: an older ckptd wrote it", hint="`ckptd verify` by its owner brings it up to date"
         )
-    return MissingError(f"{message}: it is damaged, or no database of ours", hint=_DAMAGED)
+    return MissingError(f"{message}: it is damaged, or no database of ours", hint=MENDED)
 
 
 def rows(
@@ -155,7 +154,8 @@ def _float(value: object) -> float:
 
 def names(connection: sqlite3.Connection) -> set[str]:
     """Every name that the history knows."""
-    return {str(name) for (name,) in connection.execute("SELECT DISTINCT name FROM history")}
+    found = connection.execute("SELECT DISTINCT name FROM history WHERE action <> ?", (BEGUN,))
+    return {str(name) for (name,) in found}
 
 
 def check(connection: sqlite3.Connection, noted: str | None = None) -> Checked:
@@ -164,16 +164,18 @@ def check(connection: sqlite3.Connection, noted: str | None = None) -> Checked:
     `noted` is the beginning of a chain digest that was the head once; `Checked.noted` stays None when no row has it.
     SQLite never gives a number twice here, so that rows taken from the end leave a gap to its counter.
     """
-    head, last = GENESIS, 0
+    head, last, begun = GENESIS, 0, ""
     place = 0 if noted is not None and GENESIS.startswith(noted) else None
     for row in rows(connection):
         wrong = _wrong(row, head, last)
         if wrong:
-            return Checked(last, head, wrong, place)
+            return Checked(last, head, wrong, place, begun)
+        if not last and row.visit.action == BEGUN:
+            begun = row.visit.detail
         head, last = row.chain, row.id
         if noted is not None and place is None and head.startswith(noted):
             place = last
-    return Checked(last, head, _missing_from_the_end(connection, last), place)
+    return Checked(last, head, _missing_from_the_end(connection, last), place, begun)
 
 
 def _wrong(row: Row, head: str, last: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ckptd.core.models import Checkpoint
@@ -28,6 +30,14 @@ def look(places: Places, checkpoint: Checkpoint, records: Mapping[str, FileRecor
     unchanged = record.stamp == stamp(found) and record.verdict == "intact"
     condemned = record.verdict in {"corrupt", "unreadable"}
     return Found(found.st_size, record.sha256, unchanged=unchanged, pending=record.pending, condemned=condemned)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a plain file stands there (not a link to one)."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def is_folder(path: Path) -> bool:
@@ -79,7 +89,6 @@ def records(places: Places) -> dict[str, FileRecord]:
     connection = read_only(places.database)
     if connection is None:
         return {}
-    try:
+    with closing(connection), suppress(sqlite3.Error):
         return load_files(connection)
-    finally:
-        connection.close()
+    return {}

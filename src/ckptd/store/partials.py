@@ -109,7 +109,9 @@ class Partial:
         await self.begin_again()
         await self._create()
         spans = ((0, total),) if flips else good.spans
-        await self._call(lambda: copying.fill(source, self.fd, spans, total, flips))
+        await self._call(
+            lambda: copying.fill(source, self.fd, spans, total, flips, lambda: check_room(self._places, total))
+        )
         self.total, self.written = total, Extents.of(*spans)
         self.validators = dict(validators)
         self.witnesses = tuple(witnesses)

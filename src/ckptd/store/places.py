@@ -10,7 +10,7 @@ import grp
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ckptd.core.models import Checkpoint, Manifest
@@ -70,10 +70,12 @@ class Places:
 
     def final(self, checkpoint: Checkpoint) -> Path:
         """Where users find the verified file."""
+        if checkpoint.in_place is None:
+            return self.store / checkpoint.name / checkpoint.file_name
         return self.file(checkpoint.name, checkpoint.file_name)
 
     def file(self, name: str, file_name: str) -> Path:
-        """Where the file of a checkpoint is: in its folder, unless it is watched in place."""
+        """Where the file of a lock entry is: in its folder, unless it is watched in place."""
         return self.watched.get(name) or self.store / name / file_name
 
     def opened(self, path: Path) -> Path:
@@ -82,9 +84,16 @@ class Places:
         """
         return path if path.is_relative_to(self.store) else Path(os.path.realpath(path))
 
+    def watching(self, more: Mapping[str, str]) -> Places:
+        """As these, with more files, by checkpoint, that are watched in place."""
+        return replace(self, watched={**self.watched, **{name: Path(path) for name, path in more.items()}})
+
 
 def locate(manifest: Manifest, manifest_path: Path) -> Places:
-    """Resolve the manifest's paths against its own folder. Raises ConfigError for a group that does not exist."""
+    """Resolve the manifest's paths against its own folder.
+
+    Raises ConfigError for a group that does not exist, and for a file that is to be watched in place and is ours.
+    """
     base = manifest_path.absolute().parent
     settings = manifest.store
     store = Path(os.path.normpath(base / settings.path))
@@ -98,12 +107,17 @@ def locate(manifest: Manifest, manifest_path: Path) -> Places:
                 f'{manifest_path}: [store] group: there is no group "{settings.group}" on this machine',
                 hint=f"groupadd {settings.group}, or take the line out",
             ) from None
-    watched = {
-        each.name: Path(os.path.normpath(base / each.in_place))
-        for each in manifest.checkpoints
-        if each.in_place is not None
-    }
     lock = Path(os.path.normpath(base / settings.lock))
+    watched = {}
+    for each in manifest.checkpoints:
+        if each.in_place is None:
+            continue
+        path = watched[each.name] = Path(os.path.normpath(base / each.in_place))
+        if path in {lock, manifest_path.absolute()} or path.is_relative_to(store) or path.is_relative_to(state):
+            raise ConfigError(
+                f'{manifest_path}: [[checkpoint]] "{each.name}": in_place: {path} is, or lies in, what ckptd writes',
+                hint="name a file outside of the store, or take the key out",
+            )
     return Places(store, state, lock, group, settings.keep_free or 0, watched)
 
 

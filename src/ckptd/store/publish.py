@@ -35,6 +35,8 @@ class Verified:
     sums: bytes = b""  # of its blocks
     digests: dict[str, str] = field(default_factory=dict)  # hex, by algorithm, of the witnesses' kinds
     validators: dict[str, Validator] = field(default_factory=dict)  # of the answers it came from, by source URL
+    revision: str | None = None  # as in the lock
+    linked: bool = False  # `path` is another name of a file that somebody else has, too
 
     @property
     def entry(self) -> LockEntry:
@@ -47,6 +49,7 @@ class Verified:
             trust=self.proof.trust,
             witnesses=self.proof.witnesses,
             pieces=pieces_field(self.table),
+            revision=self.revision,
         )
 
 
@@ -68,10 +71,12 @@ def settle(verified: Verified, places: Places) -> str:
 
     Raises StorageError. Blocks: run in a disk thread.
     """
+    access = os.O_RDONLY if verified.linked else os.O_RDWR
     try:
-        fd = os.open(verified.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(verified.path, access | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            os.ftruncate(fd, verified.size)
+            if not verified.linked:
+                os.ftruncate(fd, verified.size)
             if places.group is not None:
                 os.fchown(fd, -1, places.group)
             os.fchmod(fd, FILE_MODE)
@@ -109,7 +114,7 @@ def publish(verified: Verified, places: Places) -> Published:
     """Rename a settled partial to its final name. Raises StorageError. Blocks: run in a disk thread."""
     folder = places.folder(verified.checkpoint.name)
     final = places.final(verified.checkpoint)
-    if verified.checkpoint.name in places.watched:
+    if verified.checkpoint.in_place is not None:
         raise StorageError(f"{final} is watched in place, and never written")
     make_folder(folder, places.group)
     try:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
+from ckptd.core import remembered
 from ckptd.core.models import Witness
 from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 
+T = TypeVar("T")
 DROPPED = "dropped"  # the verdict on an archive that was removed once its tree stood
 BUSY_SECONDS = 30.0  # how long to wait for another process's transaction
 SCHEMA_VERSION = 2
@@ -81,7 +85,7 @@ class FileRecord:
 def read_only(path: Path) -> sqlite3.Connection | None:
     """The database for reading, by anybody who may read the folder; None when there is none (that can be read)."""
     try:
-        if not path.is_file():
+        if not path.is_file() or remembered.header_problem(_head(path)):
             return None
     except OSError:  # the state folder is not for us
         return None
@@ -93,14 +97,84 @@ def read_only(path: Path) -> sqlite3.Connection | None:
             connection = sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=BUSY_SECONDS)
             try:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
-                connection.execute("SELECT count(*) FROM files").fetchone()
-            except sqlite3.Error:
+                ours = version == SCHEMA_VERSION and has_our_tables(connection, ALL_BUT_HISTORY)
+            except (sqlite3.Error, UnicodeDecodeError):  # of a message that quotes a damaged list of tables
                 connection.close()
                 continue
-            if version == SCHEMA_VERSION:
+            if ours:
                 return connection
             connection.close()
     return None
+
+
+def trouble(path: Path) -> tuple[str, str]:
+    """Why a database that is there says nothing, or less than it should, and what to do; nothing where all is well.
+
+    For who only reads. A folder that is not for us is no trouble.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(100)
+    except OSError:
+        return "", ""
+    connection = read_only(path)
+    if connection is None:
+        return _unreadable(path, head) if head else ("", "")  # without a byte it was only just made
+    with closing(connection):
+        try:
+            senseless = len(_sensible(connection, PARTIALS, _partial)[1] + _sensible(connection, FILES, _file)[1])
+        except sqlite3.Error as error:
+            return f"{path} cannot be read: {error}; {UNKNOWN}", MENDED
+    rows = "a row" if senseless == 1 else f"{senseless} rows"
+    said = f"{rows} of {path} cannot be read, and what was known by them is due again"
+    return (said, "the next `ckptd sync` or `ckptd verify` drops them") if senseless else ("", "")
+
+
+def _unreadable(path: Path, head: bytes) -> tuple[str, str]:
+    """Why nothing can be read of a database that begins with `head`, and what to do."""
+    match remembered.header_age(head, SCHEMA_VERSION):
+        case remembered.Age.NEWER:
+            return f"{path} cannot be read: a newer ckptd wrote it; {UNKNOWN}", "upgrade ckptd on this machine"
+        case remembered.Age.OLDER if any(head[60:64]):
+            hint = "`ckptd verify` by its owner brings it up to date"
+            return f"{path} cannot be read: an older ckptd wrote it; {UNKNOWN}", hint
+    reason = remembered.header_problem(head) or "it is damaged, or no database of ours"
+    return f"{path} cannot be read: {reason}; {UNKNOWN}", MENDED
+
+
+UNKNOWN = "so it is not known what was proven when"
+MENDED = "the next `ckptd sync` or `ckptd verify` moves a damaged database aside and begins a new one"
+
+
+ALL_BUT_HISTORY = ("files", "partials", "sums")  # of the history, its check is to say what is wrong
+
+
+def has_our_tables(connection: sqlite3.Connection, wanted: Collection[str] | None = None) -> bool:
+    """Whether every column that our statements count on is there (of `wanted` tables), and nothing else.
+
+    Raises sqlite3.Error.
+    """
+    found = [row for row in _shape(connection) if wanted is None or row[0] in wanted]
+    return found == [row for row in _our_shape() if wanted is None or row[0] in wanted]
+
+
+def _shape(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    return connection.execute(
+        "SELECT s.name, i.cid, i.name, i.type, i.pk FROM sqlite_schema AS s, pragma_table_info(s.name) AS i "
+        "WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite_%' ORDER BY s.name, i.cid"
+    ).fetchall()
+
+
+@cache
+def _our_shape() -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return _shape(connection)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
 
 
 def _is_at_rest(path: Path) -> bool:
@@ -131,33 +205,78 @@ def save_partial(connection: sqlite3.Connection, record: PartialRecord) -> None:
 
 
 def load_partials(connection: sqlite3.Connection) -> dict[str, PartialRecord]:
-    """Every unfinished download by name."""
-    return {row[0]: _partial(row) for row in connection.execute("SELECT * FROM partials")}
+    """Every unfinished download by name; rows without sense left out."""
+    return {record.name: record for record in _sensible(connection, PARTIALS, _partial)[0]}
 
 
-def _partial(row: tuple[str, str, str, str, int | None, str, str, str, str]) -> PartialRecord:
+PARTIALS = "SELECT rowid, name, url, file, boot, total, written, synced, validators, witnesses FROM partials"
+FILES = (
+    "SELECT rowid, path, name, sha256, size, stamp, trust, witnesses, pieces, verified_at, verdict, pending, "
+    "validators, digests, ages FROM files"
+)
+
+
+def _sensible(
+    connection: sqlite3.Connection, statement: str, record: Callable[[Sequence[object]], T]
+) -> tuple[list[T], list[tuple[int, object]]]:
+    """What the rows of a table say, and number and key of those that say nothing. Raises sqlite3.Error."""
+    try:
+        rows = connection.execute(statement).fetchall()
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorname", ""):
+            raise
+        rows = _not_unicode(connection, statement)
+    found, senseless = [], []
+    for number, *values in rows:
+        try:
+            found.append(record(values))
+        except ValueError:
+            senseless.append((number, values[0]))
+    return found, senseless
+
+
+def _not_unicode(connection: sqlite3.Connection, statement: str) -> list[Sequence[object]]:
+    """Rows with text that is no UTF-8: as such it is to be found, and not to end the reading of the others."""
+    before = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+    try:
+        return connection.execute(statement).fetchall()
+    finally:
+        connection.text_factory = before
+
+
+def drop_senseless(connection: sqlite3.Connection) -> list[str]:
+    """Forget rows that say nothing that can be believed; what they were about, as far as that can be told.
+
+    A download is begun again, a file is due again. Raises sqlite3.Error.
+    """
+    dropped: list[str] = []
+    for table, statement, record in (("partials", PARTIALS, _partial), ("files", FILES, _file)):
+        for number, key in _sensible(connection, statement, record)[1]:
+            connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))  # noqa: S608
+            dropped.append(str(key).encode("ascii", "backslashreplace").decode())
+    return dropped
+
+
+def _partial(row: Sequence[object]) -> PartialRecord:
+    """Raises ValueError where a row makes no sense."""
     name, url, file, boot, total, written, synced, validators, witnesses = row
+    size = None if total is None else remembered.number(total)
     return PartialRecord(
-        name=name,
-        url=url,
-        file=file,
-        boot=boot,
-        total=total,
-        written=Extents.of(*(tuple(span) for span in json.loads(written))),
-        synced=Extents.of(*(tuple(span) for span in json.loads(synced))),
-        validators=_validators(validators),
-        witnesses=tuple(
-            Witness(source, algorithm, bytes.fromhex(value)) for source, algorithm, value in json.loads(witnesses)
-        ),
+        name=remembered.file_name(name),
+        url=remembered.text(url),
+        file=remembered.file_name(file),
+        boot=remembered.text(boot),
+        total=size,
+        written=remembered.spans(written, size),
+        synced=remembered.spans(synced, size),
+        validators=remembered.validators(validators),
+        witnesses=remembered.witnesses(witnesses),
     )
 
 
 def _validators_to_json(validators: dict[str, Validator]) -> str:
     return json.dumps({source: asdict(validator) for source, validator in validators.items()})
-
-
-def _validators(text: str) -> dict[str, Validator]:
-    return {source: Validator(**fields) for source, fields in json.loads(text).items()}
 
 
 def drop_partials(connection: sqlite3.Connection, names: Iterable[str]) -> None:
@@ -193,31 +312,29 @@ def _row(record: FileRecord) -> tuple[str | int | float, ...]:
 
 
 def load_files(connection: sqlite3.Connection) -> dict[str, FileRecord]:
-    """What is known of published files, by path relative to the store."""
-    rows = connection.execute(
-        "SELECT path, name, sha256, size, stamp, trust, witnesses, pieces, verified_at, verdict, pending, "
-        "validators, digests, ages FROM files"
-    )
-    return {row[0]: _file(row) for row in rows}
+    """What is known of published files, by path relative to the store; rows without sense left out."""
+    return {record.path: record for record in _sensible(connection, FILES, _file)[0]}
 
 
-def _file(row: tuple[str, str, str, int, str, str, str, str, float, str, int, str, str, str]) -> FileRecord:
+def _file(row: Sequence[object]) -> FileRecord:
+    """Raises ValueError where a row makes no sense."""
     path, name, sha256, size, stamp, trust, witnesses, pieces, at, verdict, pending, validators, digests, ages = row
+    checkpoint = remembered.file_name(name)
     return FileRecord(
-        path=path,
-        name=name,
-        sha256=sha256,
-        size=size,
-        stamp=stamp,
-        trust=trust,
-        witnesses=tuple(json.loads(witnesses)),
-        pieces=pieces,
-        verified_at=at,
-        verdict=verdict,
-        pending=bool(pending),
-        validators=_validators(validators),
-        digests=json.loads(digests),
-        ages=ages,
+        path=remembered.key(path, checkpoint),
+        name=checkpoint,
+        sha256=remembered.sha256(sha256),
+        size=remembered.number(size),
+        stamp=remembered.text(stamp),
+        trust=remembered.one_of(trust, remembered.TRUSTS),
+        witnesses=remembered.labels(witnesses),
+        pieces=remembered.text(pieces),
+        verified_at=remembered.moment(at),
+        verdict=remembered.one_of(verdict, remembered.VERDICTS),
+        pending=remembered.number(pending) != 0,
+        validators=remembered.validators(validators),
+        digests=remembered.digests(digests),
+        ages=remembered.text(ages),
     )
 
 

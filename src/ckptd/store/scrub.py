@@ -14,16 +14,16 @@ import mmap
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from blake3 import blake3
 
 from ckptd.core.audit import piece_count
 from ckptd.core.models import PIECE
-from ckptd.store.digests import DIGEST_SIZE, Blocks, Pieces, pieces_field
+from ckptd.store.digests import DIGEST_SIZE, Blocks, Bundle, Pieces, pieces_field
 
 CHUNK = 1024 * 1024  # bytes read at a time
 Progress = Callable[[int], None]  # called in the reading thread with the number of bytes just read
@@ -107,17 +107,19 @@ def piece_digest(file: Opened, index: int, progress: Progress, *, fresh: bool = 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """What a whole file came to: its size in bytes, SHA-256 (hex), piece table and block sums."""
+    """What a whole file came to: its size in bytes, SHA-256 (hex), piece table and block sums; other digests that were
+    asked for by their algorithms."""
 
     size: int
     sha256: str
     table: bytes
     sums: bytes
+    digests: dict[str, bytes] = field(default_factory=dict)
 
 
-def whole_digests(path: Path, progress: Progress, *, fresh: bool = False) -> Whole:
+def whole_digests(path: Path, progress: Progress, *, fresh: bool = False, algorithms: Iterable[str] = ()) -> Whole:
     """Read a stored file from its beginning to its end, in one pass. Raises OSError."""
-    sha256, pieces, blocks = hashlib.sha256(), Pieces(), Blocks()
+    sha256, pieces, blocks, others = hashlib.sha256(), Pieces(), Blocks(), Bundle(algorithms)
     size = 0
     with opened(path) as file:
         for start in range(0, file.size, PIECE):
@@ -125,9 +127,10 @@ def whole_digests(path: Path, progress: Progress, *, fresh: bool = False) -> Who
                 sha256.update(view)
                 pieces.update(view)
                 blocks.update(view)
+                others.update(view)
                 size += len(view)
                 progress(len(view))
-    return Whole(size, sha256.hexdigest(), pieces.digest(), blocks.digest())
+    return Whole(size, sha256.hexdigest(), pieces.digest(), blocks.digest(), others.digests())
 
 
 def stored_table(pieces: Path, sha256: str, field: str | None, size: int) -> tuple[bytes, ...] | None:

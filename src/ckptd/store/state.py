@@ -2,7 +2,8 @@
 
 SQLite in the state folder; committing together means that ten thousand small checkpoints do not mean ten thousand
 fsyncs. WAL on a local disk; on a network filesystem, where
-WAL's shared memory does not work, the rollback journal. Nothing here decides anything.
+WAL's shared memory does not work, the rollback journal. How it is opened, and set aside when it is damaged, is
+`store.opening`. Nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import asyncio
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -20,13 +20,9 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ckptd.errors import StorageError
-from ckptd.store.history import Visit, add_history
-from ckptd.store.places import NETWORK_FILESYSTEMS, filesystem_of
-from ckptd.store.records import BUSY_SECONDS, SCHEMA, SCHEMA_VERSION
+from ckptd.store.opening import is_damage, note_damage, open_or_begin_again
 
 T = TypeVar("T")
-MODE = 0o644  # whatever the umask: readers of a shared store want to know when it was verified
-LARGEST_CHECK = 64 * 1024 * 1024  # bytes of a database that is checked whenever it is opened
 BATCH = 500  # operations in one transaction
 
 
@@ -50,7 +46,7 @@ class State:
 
     def __enter__(self) -> Self:
         """Open or make the database. A damaged one is moved aside and begun again; `note` says so."""
-        self._connection, self.note = _open_or_begin_again(self._path)
+        self._connection, self.note = open_or_begin_again(self._path, owned=True)
         self._thread.start()
         return self
 
@@ -72,7 +68,7 @@ class State:
         try:
             return await future
         except sqlite3.Error as error:
-            raise StorageError(f"cannot write {self._path}: {error}", hint="is the disk full?") from error
+            raise _failed(self._path, error) from error
 
     def _run(self) -> None:
         connection = self._connection
@@ -88,10 +84,10 @@ class State:
                 stopping = None in jobs
                 batch = [job for job in jobs if job is not None]
                 if batch:
-                    _commit(connection, batch)
+                    _commit(connection, batch, self._path)
 
 
-def _commit(connection: sqlite3.Connection, batch: list[_Job[object]]) -> None:
+def _commit(connection: sqlite3.Connection, batch: list[_Job[object]], path: Path) -> None:
     results: list[tuple[_Job[object], object, BaseException | None]] = []
     try:
         durable = any(job.durable for job in batch)
@@ -103,6 +99,8 @@ def _commit(connection: sqlite3.Connection, batch: list[_Job[object]]) -> None:
     except BaseException as error:  # noqa: BLE001  # whatever it is belongs to those who wait
         with suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error):
+            note_damage(path, error)
         results = [(job, None, error) for job in batch]
     for job, result, failure in results:
         with suppress(RuntimeError):  # the loop has gone: nobody waits any more
@@ -123,76 +121,20 @@ def write(path: Path, work: Callable[[sqlite3.Connection], None]) -> str:
 
     Raises StorageError. Blocks: run in a thread.
     """
-    connection, note = _open_or_begin_again(path)
+    connection, note = open_or_begin_again(path, owned=False)
     with closing(connection):
         try:
             connection.execute("BEGIN IMMEDIATE")
             work(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise StorageError(f"cannot write {path}: {error}", hint="is the disk full?") from error
+            note_damage(path, error)
+            raise _failed(path, error) from error
     return note
 
 
-def _open_or_begin_again(path: Path) -> tuple[sqlite3.Connection, str]:
-    """The database, and what to say when it was damaged: it is moved aside, and everything in it is due again."""
-    try:
-        return _open(path), ""
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"cannot open {path}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-        path.rename(aside)
-        for suffix in ("-wal", "-shm", "-journal"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        note = f"{path} was damaged ({error}) and begun again, so everything is due again; the old one is {aside}"
-        return _open(path), note
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        if path.stat().st_mode & 0o777 != MODE:
-            with suppress(PermissionError):
-                path.chmod(MODE)
-        if path.stat().st_size <= LARGEST_CHECK and connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-            raise sqlite3.DatabaseError("its pages do not fit together")
-        mode = "TRUNCATE" if filesystem_of(path.parent) in NETWORK_FILESYSTEMS else "WAL"
-        connection.execute(f"PRAGMA journal_mode = {mode}")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StorageError(f"{path} was written by a newer ckptd", hint="upgrade ckptd on this machine")
-        if version < SCHEMA_VERSION:
-            _migrate(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Make the tables, or those of an older version into ours, in one transaction."""
-    connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA_VERSION:  # another process was quicker
-        connection.execute("ROLLBACK")
-        return
-    if version == 1:
-        visits = connection.execute(
-            "SELECT at, name, action, '', digest, bytes, seconds, verdict FROM history ORDER BY id"
-        ).fetchall()
-        for statement in (
-            "ALTER TABLE files ADD COLUMN validators TEXT NOT NULL DEFAULT '{}'",
-            "ALTER TABLE files ADD COLUMN digests TEXT NOT NULL DEFAULT '{}'",
-            "ALTER TABLE files ADD COLUMN ages TEXT NOT NULL DEFAULT '[]'",
-            "DROP TABLE history",
-        ):
-            connection.execute(statement)
-    else:
-        visits = []
-    for statement in SCHEMA.split(";"):
-        if statement.strip():
-            connection.execute(statement)
-    add_history(connection, (Visit(*visit) for visit in visits))
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
+def _failed(path: Path, error: sqlite3.Error) -> StorageError:
+    """What to say of an error while the database was in use."""
+    if is_damage(error):
+        return StorageError(f"{path} is damaged: {error}", hint="run it again: what is damaged is then set aside")
+    return StorageError(f"cannot write {path}: {error}", hint="is the disk full?")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import stat
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
 
@@ -139,8 +140,9 @@ def _recorded(places: Places) -> dict[str, PartialRecord]:
     connection = read_only(places.database)
     if connection is None:
         return {}
-    with closing(connection):
+    with closing(connection), suppress(sqlite3.Error):
         return load_partials(connection)
+    return {}
 
 
 def sums(places: Places) -> tuple[Thing, ...]:
@@ -148,7 +150,8 @@ def sums(places: Places) -> tuple[Thing, ...]:
     connection = read_only(places.database)
     if connection is None:
         return ()
-    with closing(connection):
+    rows = []
+    with closing(connection), suppress(sqlite3.Error):
         rows = connection.execute("SELECT sha256, length(blocks) FROM sums ORDER BY sha256").fetchall()
     return tuple(Thing(str(sha256), "", Shape.OTHER, int(length)) for sha256, length in rows)
 

@@ -7,15 +7,15 @@ go on after a failure `core.retry`. Proof is somebody else's business: what come
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckptd.core import events, retry
 from ckptd.core.plan import Expectation
-from ckptd.core.proof import BrokenPromiseError, prove_size
+from ckptd.core.proof import BrokenPromiseError, prove_announced, prove_size
 from ckptd.core.response import Asked, Changed, Complete, Ignored, Misfit, Sameness, Take, Validator, WantRaw
 from ckptd.core.retry import Failure
 from ckptd.core.segments import WorkList
-from ckptd.core.sniff import impostor
+from ckptd.core.sniff import impostor, page_type
 from ckptd.core.units import format_duration, format_size
 from ckptd.errors import CkptdError, DriftError, NetworkError, OriginError, PolicyError
 from ckptd.transfer.client import Reply
@@ -124,6 +124,9 @@ class Download:
     async def _accept(self, source: Source, opened: Opened) -> Take | None:
         """Act on the verdict: what to take from the body; None to ask again."""
         take: Take
+        wrong = prove_announced(self._want.expected, opened.witnesses)
+        if wrong is not None:
+            raise TransferFailed(Failure.PERMANENT, BrokenPromiseError(wrong, opened.reply.label))
         match opened.verdict:
             case Take():
                 take = opened.verdict
@@ -144,13 +147,14 @@ class Download:
                 await self._relearn(source, opened)
                 return None
         self._check(take, opened)
-        return take
+        return replace(take, validator=replace(take.validator, commit=opened.commit))
 
     async def _relearn(self, source: Source, opened: Opened) -> None:
         """An answer without usable data: what it teaches about asking again. Raises TransferFailed."""
         match opened.verdict:
             case Complete(total):
-                await self._storage.learn(total, source.key, Validator(total=total), opened.witnesses)
+                validator = Validator(total=total, commit=opened.commit)
+                await self._storage.learn(total, source.key, validator, opened.witnesses)
             case Changed(reason):
                 self._insist(opened, reason)
                 self._restarts += 1
@@ -169,8 +173,14 @@ class Download:
                 raise _impostor(opened.reply, "sent an answer without data")
 
     def _insist(self, opened: Opened, reason: str) -> None:
-        """While mending, a source with another version is given up: beginning again would fetch that version."""
+        """While mending, a source with another version is given up: beginning again would fetch that version.
+
+        A page is no version: whoever shows one may have the file again later.
+        """
         if self._want.mends:
+            page = page_type(self._want.file_name, opened.reply.head.get("content-type"))
+            if page is not None:
+                raise _impostor(opened.reply, page)
             error = DriftError(f"{opened.reply.label} does not serve the locked bytes any more: {reason}")
             raise TransferFailed(Failure.PERMANENT, error)
 

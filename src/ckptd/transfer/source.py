@@ -18,6 +18,7 @@ from ckptd.core.models import Witness
 from ckptd.core.ranges import spell
 from ckptd.core.response import Asked, Head, Refused, Validator, Verdict, judge
 from ckptd.core.retry import Failure, retry_after
+from ckptd.core.revision import commit_of
 from ckptd.core.urls import host_label, redact_text
 from ckptd.errors import OriginError
 from ckptd.transfer.client import Client, Reply, Request
@@ -48,6 +49,7 @@ class Opened:
     stated: int | None  # the size of the stored file, as far as headers tell
     conditional: bool  # If-Range was sent
     ranged: bool  # Range was sent
+    commit: str = ""  # of the repository that answered, on the Hugging Face Hub
 
 
 class Source:
@@ -87,20 +89,21 @@ class Source:
         renewed = bool(self._refresh) and self._signed is None
         if renewed:
             self._signed = await fresh_url(self._refresh)
-        url = self._resolved or self._signed or self._versioned(known)
-        pinned = self._resolved is None and self._signed is None and url != self.url
+        # Others ask meanwhile, and may find that these have run out.
+        resolved, signed, on_the_way = self._resolved, self._signed, self._on_the_way
+        url = resolved or signed or self._versioned(known)
+        pinned = resolved is None and signed is None and url != self.url
         exact = replace(asked, raw=self._raw, pinned_version=pinned)
         fresh = fresh or (asked.known is None and not asked.digest_known)
         reply = await client.open(Request(url, self.url, self._headers(asked, condition), fresh=fresh))
         try:
-            if self._resolved is None:
-                self._on_the_way = reply.hops
-            witnesses, stated = _vouched((*self._on_the_way, reply.head))
+            if resolved is None:
+                on_the_way = self._on_the_way = reply.hops
+            heads = (*on_the_way, reply.head)
+            witnesses, stated = _vouched(heads)
             identity = next((each.value.hex() for each in witnesses if each.algorithm == "sha256"), "")
             verdict = judge(exact, reply.head, identity)
-            expired = reply.head.status in EXPIRED and (
-                self._resolved is not None or (self._signed is not None and not renewed)
-            )
+            expired = reply.head.status in EXPIRED and (resolved is not None or (signed is not None and not renewed))
             doubtful = reply.reused or expired
             if isinstance(verdict, Refused) and not doubtful:
                 raise await _refusal(reply, verdict)
@@ -117,7 +120,9 @@ class Source:
             return await self.ask(client, asked, fresh=True)
         if reply.hops:
             self._resolved = reply.url
-        return Opened(reply, verdict, witnesses, stated, condition is not None, asked.ranged)
+        return Opened(
+            reply, verdict, witnesses, stated, condition is not None, asked.ranged, commit_of(self.url, heads)
+        )
 
     def _headers(self, asked: Asked, condition: str | None) -> dict[str, str]:
         headers = {"Want-Repr-Digest": "sha-256=9, sha-512=3", "Want-Digest": "SHA-256"}

@@ -70,10 +70,15 @@ def evidence_lines(evidence: Sequence[Evidence], width: int) -> list[str]:
     return lines or ["nothing is on record"]
 
 
-def check_lines(count: int, head: str, noted: int | None) -> list[str]:
-    """What the check of the whole chain came to; `noted` rows were there when the head that was given was noted."""
+def check_lines(count: int, head: str, noted: int | None, begun: str = "") -> list[str]:
+    """What the check of the whole chain came to; `noted` rows were there when the head that was given was noted.
+
+    `begun` says what became of an earlier history, where this one begins anew.
+    """
     records = "1 record holds" if count == 1 else f"{count} records hold"
     lines = [f"{records} together; head {head}"]
+    if begun:
+        lines.append(f"the history begins anew with record 1: {clean(begun)}")
     if noted is None:
         return [*lines, *PROOF]
     since = count - noted

@@ -31,7 +31,7 @@ ORDER = (
 HOLDERS = 5  # processes that are listed for one damaged checkpoint
 DAMAGES = 5  # damaged ranges that are listed for one checkpoint
 GAP = "  "
-HEADING = ("NAME", "STATE", "TRUST", "SIZE", "VERIFIED", "PATH")
+HEADING = ("NAME", "STATE", "TRUST", "SIZE", "VERIFIED", "KIND", "PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class StatusRow:
     verified_age: float | None
     path: str
     note: str = ""
+    kind: str = ""
 
 
 def summarise(verb: str, outcomes: Sequence[Outcome], elapsed: float, *, width: int = 80) -> list[str]:
@@ -142,18 +143,24 @@ def _moved(verb: str, outcomes: Sequence[Outcome], elapsed: float) -> str:
 def status_lines(rows: Sequence[StatusRow], width: int) -> list[str]:
     """A heading and a line for each row, aligned; notes stand below their rows.
 
-    Paths are shown where all of them fit, since half a path is of no use.
+    Kinds, and after them paths, are shown where all of them fit, since half a path is of no use.
     """
     if not rows:
         return []
     table = [HEADING, *map(_columns, rows)]
     widths = [max(map(cells, column)) for column in zip(*table, strict=True)]
-    rest = sum(widths[1:-1]) + (len(widths) - 2) * len(GAP)
-    paths = any(row.path for row in rows) and widths[0] + rest + len(GAP) + widths[-1] <= width
+    facts = HEADING.index("KIND")
+    rest = sum(widths[1:facts]) + (facts - 1) * len(GAP)
+    shown, taken = facts, widths[0] + rest
+    while shown < len(widths) and any(columns[shown] for columns in table[1:]):
+        taken += len(GAP) + widths[shown]
+        if taken > width:
+            break
+        shown += 1
     widths[0] = min(widths[0], max(16, width - rest))
-    lines = [_line(HEADING, widths, paths=paths)]
+    lines = [_line(HEADING[:shown], widths)]
     for row, columns in zip(rows, table[1:], strict=True):
-        lines.append(_line(columns, widths, paths=paths))
+        lines.append(_line(columns[:shown], widths))
         lines += [crop(f"  {clean(row.note)}", width)] if row.note else []
     return lines
 
@@ -172,7 +179,7 @@ def promise_line(promise: Promise, max_age: float) -> str:
 def _columns(row: StatusRow) -> tuple[str, ...]:
     age = "never" if row.verified_age is None else f"{_age(row.verified_age)} ago"
     size = "" if row.size is None else format_size(row.size)
-    return (clean(row.name), clean(row.state), clean(row.trust), size, age, clean(row.path))
+    return (clean(row.name), clean(row.state), clean(row.trust), size, age, clean(row.kind), clean(row.path))
 
 
 def _age(seconds: float) -> str:
@@ -180,8 +187,9 @@ def _age(seconds: float) -> str:
     return format_duration(seconds).split(" ")[0]
 
 
-def _line(columns: tuple[str, ...], widths: list[int], *, paths: bool) -> str:
-    name, state, trust, size, age, path = columns
+def _line(columns: Sequence[str], widths: Sequence[int]) -> str:
+    """The first of the columns, as many as are given; sizes to the right."""
+    name, state, trust, size, *more = columns
     shown = [pad(crop_middle(name, widths[0]), widths[0]), pad(state, widths[1]), pad(trust, widths[2])]
-    shown += [f"{size:>{widths[3]}}", pad(age, widths[4]), *([path] if paths else [])]
+    shown += [f"{size:>{widths[3]}}", *(pad(each, wide) for each, wide in zip(more, widths[4:], strict=False))]
     return GAP.join(shown).rstrip()
