@@ -88,16 +88,16 @@ class House:
         self.pool.shutdown()
         self.state.__exit__(None, None, None)
 
-    async def partial(self, record: PartialRecord | None = None) -> Partial:
+    async def partial(self, record: PartialRecord | None = None, *, vouched: bool = False) -> Partial:
         """A partial as `service.fetch` makes it."""
-        made = Partial("model", URL, self.places, self.state, self.pool, self.digested.append)
+        made = Partial("model", URL, self.places, self.state, self.pool, self.digested.append, vouched=vouched)
         self._partials.append(made)
         await made.resume(record)
         return made
 
-    async def again(self) -> Partial:
+    async def again(self, *, vouched: bool = False) -> Partial:
         """The partial as the next run finds it."""
-        return await self.partial(await self.record())
+        return await self.partial(await self.record(), vouched=vouched)
 
     async def record(self) -> PartialRecord | None:
         return (await self.state.do(load_partials)).get("model")

@@ -223,13 +223,14 @@ async def test_a_log_that_is_cut_loses_what_was_not_whole(tmp_path: Path, share:
         assert (check(database).wrong, check(database).count >= 4) == ("", True)
 
 
-def test_what_a_newer_version_wrote_is_left_alone_even_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("offset", "count"), [(2 * 4096, 4096), (18, 1)], ids=["a page", "its header"])
+def test_what_a_newer_version_wrote_is_left_alone_even_damaged(tmp_path: Path, offset: int, count: int) -> None:
     path = tmp_path / "state.db"
     made(path)
-    altered(path, "PRAGMA user_version = 3")
+    altered(path, "PRAGMA user_version = 4")
     with path.open("r+b") as file:
-        file.seek(2 * 4096)
-        file.write(b"\xff" * 4096)
+        file.seek(offset)
+        file.write(b"\xff" * count)
     before = path.read_bytes()
     with pytest.raises(StorageError, match="newer"), State(path):
         pass

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
+import sqlite3
 import time
+from contextlib import closing
 
 import faults as f
 import pytest
@@ -43,6 +46,36 @@ def test_stopped_keeps_the_partial(origin: Origin, site: Workplace, number: sign
     assert 0 < origin.body_bytes() <= len(A) - CUT // 2, "it began again"
     assert run.entry("a")["bytes_reused"] >= CUT // 2
     assert run.entry("a")["bytes_fetched"] == origin.body_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
+def test_what_rots_while_it_is_unfinished(origin: Origin, site: Workplace, number: signal.Signals) -> None:
+    """Nobody but the first fetch says what is right: a part that changed on the disk is fetched again, and told."""
+    site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"stall_timeout": "30s"})
+    place = halfway(origin, site)
+    running = site.start("sync")
+    wait_until(place.reached.is_set, what="the download stands still")
+    wait_until(lambda: recorded(site) >= CUT // 2, what="half of it is recorded")
+    running.signal(number)
+    running.wait(20)
+    (path,) = (site.state / "partials").iterdir()
+    with path.open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)[0]
+        file.seek(1000)
+        file.write(bytes([byte ^ 4]))
+    origin.calm()
+    run = site.sync().expect(0)
+    assert "changed on the disk" in run.err
+    site.assert_good("a", A)
+    assert run.entry("a")["bytes_fetched"] + run.entry("a")["bytes_reused"] == len(A)
+
+
+def recorded(site: Workplace) -> int:
+    """Bytes that the state database knows of."""
+    with closing(sqlite3.connect(f"file:{site.state / 'state.db'}?mode=ro", uri=True)) as database:
+        rows = database.execute("SELECT written FROM partials").fetchall()
+    return sum(end - start for (spans,) in rows for start, end in json.loads(spans))
 
 
 def test_killed_does_not_begin_again(origin: Origin, site: Workplace) -> None:

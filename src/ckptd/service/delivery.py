@@ -20,6 +20,7 @@ from ckptd.core.proof import BrokenPromiseError, Mismatch, Proven, admissible, a
 from ckptd.core.ranges import Extents
 from ckptd.core.remedy import mending
 from ckptd.core.revision import learnt, steady
+from ckptd.core.units import format_size
 from ckptd.core.urls import normalise, rewrite
 from ckptd.errors import (
     CkptdError,
@@ -98,7 +99,10 @@ class Delivery:
         """Download what is missing, going on from what an earlier run left."""
 
         async def work(partial: Partial, fetched: _Counter) -> _Arrived:
-            await partial.resume(self._known.partials.get(task.checkpoint.name))
+            lost = await partial.resume(self._known.partials.get(task.checkpoint.name))
+            if lost:
+                text = f"{format_size(lost)} of what was here changed on the disk, and will be fetched again"
+                self._emit(events.Noted(task.checkpoint.name, text))
             reused = partial.written.size
             total, proof, digests = await self._from_sources(task, partial, fetched)
             return _Arrived(total, proof, digests, max(0, min(reused, total - fetched.count)))
@@ -142,6 +146,7 @@ class Delivery:
             self._tenancy.state,
             self._tenancy.pool,
             lambda done: self._emit(events.Hashed(name, done)),
+            vouched=task.expected.digest_known,
         )
         begun = loop.time()
         fetched = _Counter()
@@ -339,8 +344,9 @@ class Delivery:
             async with asyncio.timeout(LAST_CARE):
                 if partial.seeded and not partial.finished:
                     await partial.begin_again()
-                elif partial.fd >= 0 and partial.error is None and not partial.finished:
-                    await partial.drained()
+                elif partial.fd >= 0 and not partial.finished:
+                    with suppress(StorageError):  # what was written before the disk refused more is good
+                        await partial.drained()
                     await partial.remember(force=True)
         await partial.close()
 

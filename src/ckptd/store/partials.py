@@ -17,6 +17,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from sqlite3 import Connection
 from typing import TypeVar
 
 from ckptd.core.models import Witness
@@ -24,6 +25,7 @@ from ckptd.core.ranges import Extents
 from ckptd.core.response import Validator
 from ckptd.errors import CkptdError, StorageError
 from ckptd.store import copying, disk
+from ckptd.store.arrivals import Arrival, checksum, load, save, still_there
 from ckptd.store.digests import ALWAYS, bundles
 from ckptd.store.lanes import Lane, Release
 from ckptd.store.places import Places, check_room, storage_error
@@ -49,7 +51,10 @@ class Partial:
         state: State,
         pool: ThreadPoolExecutor,
         on_digest: Callable[[int], None],
+        *,
+        vouched: bool,
     ) -> None:
+        """`vouched`: what the whole must be is known, so that nothing has to be noted of its parts."""
         self.name = name
         self.path = places.partials
         self.fd = -1
@@ -71,27 +76,38 @@ class Partial:
         self._writing = 0
         self._changed = asyncio.Event()
         self._boot = disk.boot_id()
+        self._vouched = vouched
+        self._arrivals: list[Arrival] = []  # that are not noted yet
         self._has_room = False  # it was seen that the rest fits
         self._recorded: PartialRecord | None = None
         self._last_note = self._last_sync = 0.0
 
     # --- beginning -----------------------------------------------------------------------------------------------
 
-    async def resume(self, record: PartialRecord | None) -> None:
-        """Open what an earlier run left, as far as it can be believed, or begin an empty file."""
+    async def resume(self, record: PartialRecord | None) -> int:
+        """Open what an earlier run left, as far as it can be believed, or begin an empty file.
+
+        Returns how many bytes are not what was written any more. Raises StorageError.
+        """
+        lost = 0
         if record is not None and record.url == self._url:
             believed = record.written if record.boot and record.boot == self._boot else record.synced
             path = self._places.partials / record.file
             opened = await self._call(lambda: _reopen(str(path), believed))
             if opened >= 0:
                 self.fd, self.path = opened, path
+                if not (self._vouched or record.witnesses):
+                    arrivals = await self._state.do(lambda connection: load(connection, record.file))
+                    whole = await self._call(lambda: still_there(opened, believed, arrivals))
+                    lost, believed = believed.size - whole.size, whole
                 self.total = record.total
                 self.written = believed
-                self._synced = record.synced
+                self._synced = record.synced if not lost else Extents()
                 self.validators = dict(record.validators)
                 self.witnesses = record.witnesses
         if self.fd >= 0:
             self._start_lanes()
+        return lost
 
     async def seed(
         self,
@@ -146,7 +162,7 @@ class Partial:
         self.written = self._synced = Extents()
         self.total, self.validators, self.witnesses, self.error = None, {}, (), None
         self.seeded = self._has_room = False
-        self._lanes = []
+        self._lanes, self._arrivals = [], []
         await self.forget()
         if old != self._places.partials:
             self.path = self._places.partials
@@ -213,11 +229,18 @@ class Partial:
         for lane in self._lanes:
             waiting += lane.offer(offset, view, done)
         self._writing += 1
+        arrivals: list[Arrival] = []
+
+        def write() -> None:
+            disk.write_at(self.fd, view, offset)
+            if not (self._vouched or self.witnesses):
+                arrivals.append(Arrival(offset, len(view), checksum(view)))
 
         def written(error: BaseException | None) -> None:
             self._writing -= 1
             if error is None:
                 self.written = self.written.add(offset, offset + len(view))
+                self._arrivals += arrivals
                 for lane in self._lanes:
                     lane.catch_up(self.written)
             else:
@@ -225,7 +248,7 @@ class Partial:
             done()
             self.moved()
 
-        self.in_thread(lambda: disk.write_at(self.fd, view, offset), written)
+        self.in_thread(write, written)
 
     async def drained(self) -> None:
         """Wait until everything handed over is written. Raises StorageError."""
@@ -257,7 +280,13 @@ class Partial:
             witnesses=self.witnesses,
         )
         if record != self._recorded:
-            await self._state.do(lambda connection: save_partial(connection, record))
+            arrivals, self._arrivals = self._arrivals, []
+
+            def note(connection: Connection) -> None:
+                save_partial(connection, record)
+                save(connection, record.file, arrivals)
+
+            await self._state.do(note)
             self._recorded = record
 
     async def digests(self, total: int) -> dict[str, bytes]:

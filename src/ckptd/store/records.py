@@ -24,7 +24,8 @@ from ckptd.core.response import Validator
 T = TypeVar("T")
 DROPPED = "dropped"  # the verdict on an archive that was removed once its tree stood
 BUSY_SECONDS = 30.0  # how long to wait for another process's transaction
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READABLE = (2, 3)  # versions in which what readers ask for is the same
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS partials (
     name TEXT PRIMARY KEY, url TEXT NOT NULL, file TEXT NOT NULL, boot TEXT NOT NULL, total INTEGER,
@@ -36,6 +37,9 @@ CREATE TABLE IF NOT EXISTS files (
     verified_at REAL NOT NULL, verdict TEXT NOT NULL,
     pending INTEGER NOT NULL, validators TEXT NOT NULL, digests TEXT NOT NULL, ages TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS arrivals (
+    file TEXT NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (file, start)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sums (sha256 TEXT PRIMARY KEY, blocks BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS history (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, name TEXT NOT NULL, action TEXT NOT NULL,
@@ -97,7 +101,7 @@ def read_only(path: Path) -> sqlite3.Connection | None:
             connection = sqlite3.connect(f"file:{quote(str(path))}?{options}", uri=True, timeout=BUSY_SECONDS)
             try:
                 (version,) = connection.execute("PRAGMA user_version").fetchone()
-                ours = version == SCHEMA_VERSION and has_our_tables(connection, ALL_BUT_HISTORY)
+                ours = version in READABLE and has_our_tables(connection, ALL_BUT_HISTORY)
             except (sqlite3.Error, UnicodeDecodeError):  # of a message that quotes a damaged list of tables
                 connection.close()
                 continue
@@ -281,6 +285,10 @@ def _validators_to_json(validators: dict[str, Validator]) -> str:
 
 def drop_partials(connection: sqlite3.Connection, names: Iterable[str]) -> None:
     """Forget unfinished downloads."""
+    names = list(names)
+    connection.executemany(
+        "DELETE FROM arrivals WHERE file IN (SELECT file FROM partials WHERE name = ?)", [(name,) for name in names]
+    )
     connection.executemany("DELETE FROM partials WHERE name = ?", [(name,) for name in names])
 
 
