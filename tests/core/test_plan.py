@@ -89,6 +89,19 @@ def test_every_row(row: str) -> None:
         assert action.mends == detail
 
 
+@pytest.mark.parametrize("row", ROWS)
+def test_what_is_damaged_may_be_kept(row: str) -> None:
+    """Then a locked file of the wrong size is told, and everything else is as ever."""
+    checkpoint, entry, found, kind, detail = ROWS[row]
+    action = decide(checkpoint, entry, found, keep=True)
+    if kind is Fetch and detail and entry is not None:
+        assert isinstance(action, Amiss)
+        assert not action.missing
+        assert "verify --repair m" in action.hint
+    else:
+        assert action == decide(checkpoint, entry, found)
+
+
 WATCHED = replace(ASKED, in_place="/data/m.bin")
 WATCHING: dict[str, tuple[Checkpoint, LockEntry | None, Found | None, type[Action], bool | None]] = {
     # the last is `adopt` of Check, `missing` of Amiss
@@ -110,6 +123,7 @@ WATCHING: dict[str, tuple[Checkpoint, LockEntry | None, Found | None, type[Actio
 def test_what_is_watched_in_place_is_never_fetched(row: str) -> None:
     checkpoint, entry, found, kind, detail = WATCHING[row]
     action = decide(checkpoint, entry, found)
+    assert decide(checkpoint, entry, found, keep=True) == action
     assert type(action) is kind
     if isinstance(action, Check):
         assert action.adopt == detail

@@ -698,6 +698,52 @@ def test_damage_is_found_by_the_scrub(origin: Origin, site: Workplace, policy: s
     assert ended.err.count("damage:") == 1, ended
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["repair", "hold", "keep"])
+def test_damage_that_was_found_before_it_began(origin: Origin, site: Workplace, policy: str) -> None:
+    """What the policy says is done at once, and it is told as damage; a repair fetches a block, not the file."""
+    site.write({"name": "a", "url": origin.put(PATH, A)}, verify={"on_damage": policy}, transfer={"retries": 0})
+    site.sync().expect(0)
+    path = site.file("a")
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(1000)
+        file.write(b"damaged")
+    path.chmod(0o444)
+    site.verify().expect(3)
+    damaged = path.read_bytes()
+    origin.forget()
+    if policy == "hold":
+        origin.remove(PATH)
+    daemon = begin(site)
+    idle(site)
+    if policy == "repair":
+        assert path.read_bytes() == A
+        assert 0 < origin.body_bytes() <= 65_536
+        assert list(site.state.glob("quarantine/*/report.json"))
+    elif policy == "hold":
+        assert not path.exists()
+    else:
+        assert path.read_bytes() == damaged
+        assert origin.body_bytes() == 0
+        assert "damage" in [each["kind"] for each in account(site)["incidents"]]
+    ended = end(daemon)
+    assert ended.err.count("damage:") == 1, ended
+
+
+@pytest.mark.slow
+def test_who_verifies_through_it_has_the_policy_heeded(origin: Origin, site: Workplace) -> None:
+    """To hold needs no origin: the name is gone by the time the caller hears of the damage."""
+    site.write({"name": "a", "url": origin.put(PATH, A)}, verify={"on_damage": "hold"})
+    daemon = begin(site)
+    idle(site)
+    path = site.file("a")
+    flip(path, 1000)
+    assert site.verify().expect(3).entry("a")["state"] == "corrupt"
+    assert not path.exists()
+    end(daemon)
+
+
 def test_the_promise(origin: Origin, site: Workplace) -> None:
     """status says the promise; the scrub keeps it for as long as the daemon runs."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, verify={"max_age": "2s"})

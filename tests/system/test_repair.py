@@ -576,6 +576,41 @@ def test_an_origin_that_fails_leaves_the_damaged_file(origin: Origin, site: Work
     site.assert_good("a", SMALL)
 
 
+def test_to_hold_is_heeded_when_nothing_can_be_mended(origin: Origin, site: Workplace) -> None:
+    """The origin may come back, and the damaged bytes are read by nobody until then."""
+    path = stored(site, origin.put(PATH, SMALL), BAD_BLOCK, verify={"on_damage": "hold"}, transfer={"retries": 0})
+    damaged = path.read_bytes()
+    origin.remove(PATH)
+    run = site.verify("--repair").expect(3)
+    assert not path.exists()
+    assert "404" in run.message("a")
+    assert (held_folder(site) / f"0-{len(SMALL)}.bin").read_bytes() == damaged
+    site.run("path", "a").expect(1)
+    origin.put(PATH, SMALL)
+    site.sync().expect(0)
+    site.assert_good("a", SMALL)
+
+
+@pytest.mark.parametrize("damage", ["other bytes", "longer", "found by verify"])
+def test_to_keep_binds_sync_too(origin: Origin, site: Workplace, damage: str) -> None:
+    """Only who asks for mending gets it."""
+    how = write(len(SMALL), b"more") if damage == "longer" else BAD_BLOCK
+    path = stored(site, origin.put(PATH, SMALL), how, verify={"on_damage": "keep"})
+    damaged = path.read_bytes()
+    if damage == "found by verify":
+        site.verify().expect(3)
+    origin.forget()
+    for _ in range(2):
+        run = site.sync(invariants=False).expect(3)
+        assert run.entry("a")["error"]["kind"] == "integrity"
+        assert "on_damage" in run.message("a")
+        assert "verify --repair a" in run.entry("a")["error"]["hint"]
+        assert path.read_bytes() == damaged
+    assert origin.body_bytes() == 0
+    site.verify("--repair").expect(0)
+    site.assert_good("a", SMALL)
+
+
 @pytest.mark.parametrize("size", [len(SMALL), len(SMALL) + 1000], ids=["of the same size", "longer"])
 @pytest.mark.parametrize("policy", ["repair", "keep"])
 def test_the_origin_has_another_version(origin: Origin, site: Workplace, size: int, policy: str) -> None:

@@ -119,7 +119,7 @@ class Distrust:
 
 @dataclass(frozen=True, slots=True)
 class Amiss:
-    """A file that is watched in place is `missing`, or cannot be what it must be; nothing of ours mends it."""
+    """What is there is `missing` or damaged, and not to be replaced: it is watched in place, or the policy keeps it."""
 
     message: str
     hint: str
@@ -139,12 +139,22 @@ def expectation(checkpoint: Checkpoint, entry: LockEntry | None) -> Expectation:
 
 
 def decide(
-    checkpoint: Checkpoint, entry: LockEntry | None, found: Found | None, require: Trust = Trust.FIRST_USE
+    checkpoint: Checkpoint,
+    entry: LockEntry | None,
+    found: Found | None,
+    require: Trust = Trust.FIRST_USE,
+    *,
+    keep: bool = False,
 ) -> Action:
-    """What to do for one checkpoint, and why. `require`: the least trust that the policy allows."""
+    """What to do for one checkpoint, and why.
+
+    `require`: the least trust that the policy allows. `keep`: what is damaged stays as it is until somebody mends it.
+    """
     action = _decide(checkpoint, entry, found)
     if isinstance(action, Fetch) and checkpoint.in_place is not None:
         action = _in_place(checkpoint, expectation(checkpoint, entry), found, action.reason)
+    elif isinstance(action, Fetch) and keep and entry is not None and action.mends:
+        action = kept_damaged(checkpoint.name, action.reason)
     if entry is not None and isinstance(action, Keep | Relock):
         trust = relocked(checkpoint, entry).trust
         if trust.rank > require.rank:
@@ -192,6 +202,12 @@ def _in_place(checkpoint: Checkpoint, wanted: Expectation, found: Found | None, 
         return Amiss(message, hint, missing=False)
     reason = "a file that is watched in place, and not locked yet" if wanted.locked is None else reason
     return Check(reason, adopt=wanted.locked is None)
+
+
+def kept_damaged(name: str, reason: str) -> Amiss:
+    """What becomes of a damaged file where `[verify] on_damage` is "keep"."""
+    message = f'{reason}; it was left as it is ([verify] on_damage is "keep")'
+    return Amiss(message, f"`ckptd verify --repair {name}` mends it", missing=False)
 
 
 def in_place_hint(name: str) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from ckptd.core import events
 from ckptd.core.ages import Promise
 from ckptd.core.incidents import Kind
-from ckptd.core.models import OnDamage, Outcome
+from ckptd.core.models import Checkpoint, OnDamage, Outcome
 from ckptd.core.roster import JITTER, Roster, Turn
 from ckptd.errors import BusyError, CkptdError, ConfigError, Stopped
 from ckptd.service import promise, sockets, systemd
@@ -33,7 +33,7 @@ from ckptd.service.scrub import Scrub
 from ckptd.service.switchboard import Switchboard
 from ckptd.service.tenancy import Tenancy, tenancy
 from ckptd.service.use import follow_all
-from ckptd.service.watchman import Watchman
+from ckptd.service.watchman import DAMAGED, Watchman
 from ckptd.service.workplace import Workplace, enter
 from ckptd.store.publish import stamp
 from ckptd.store.records import load_files
@@ -89,6 +89,8 @@ class Daemon:
         self.scrub = Scrub(lambda: self.place, self.tenancy.state, _unwatched, self._found)
         self.scrub.seen = self.watchman.note_outcome
         self.roster = Roster.of((each.name for each in self.place.manifest.checkpoints), time.monotonic())
+        damaged = await self._known_damage() & self.roster.turns.keys()
+        self._postpone(damaged)  # mending fetches less than a sync would, and keeps the evidence
         switchboard = Switchboard(self, group)
         server = await asyncio.start_unix_server(switchboard.serve, sock=listening, limit=switchboard.limit)
         for front in self._fronts:
@@ -98,7 +100,7 @@ class Daemon:
             self._scrub_forever(),
             self._ask_forever(),
             self._reload_forever(),
-            self._mend_forever(),
+            self._mend_forever(damaged),
             self._watch_promise(),
             self._tell_manager(),
             self._feed_watchdog(),
@@ -182,8 +184,7 @@ class Daemon:
             due = set(self.roster.due(now))
             chosen = tuple(each for each in self.place.manifest.checkpoints if each.name in due)
             if chosen:
-                running = {each.name: Turn(float("inf"), self.roster.turns[each.name].failures) for each in chosen}
-                self.roster = Roster({**self.roster.turns, **running})
+                self._postpone(due)
                 for name, waiting in self.jobs.begin(replace(self.place, selected=chosen)).items():
                     group.create_task(self._after_sync(name, waiting))
             try:
@@ -192,6 +193,11 @@ class Daemon:
             except TimeoutError:
                 pass
             self._wake.clear()
+
+    def _postpone(self, names: Iterable[str]) -> None:
+        """These have no turn until they get one."""
+        running = {name: Turn(float("inf"), self.roster.turns[name].failures) for name in names}
+        self.roster = Roster({**self.roster.turns, **running})
 
     async def _after_sync(self, name: str, waiting: Waiting) -> None:
         outcome = await asyncio.shield(waiting)
@@ -250,36 +256,51 @@ class Daemon:
                 self.watchman.tell("scrub", f"paused: {_first(group)}")
                 await asyncio.sleep(LOOK_AT_PROMISE)
 
-    async def _mend_forever(self) -> None:
+    async def _mend_forever(self, damaged: set[str]) -> None:
         """Damage that could not be mended when it was found is looked at again: origins and disks come back."""
+        postponed = damaged
         while True:
-            await asyncio.sleep(MENDING_AGAIN)
-            damaged = {name for kind, name in self.watchman.incidents.open if kind is Kind.DAMAGE}
             chosen = tuple(each for each in self.place.manifest.checkpoints if each.name in damaged)
-            if not chosen:
-                continue
-            names, repair = [each.name for each in chosen], self.place.manifest.verify.on_damage is OnDamage.REPAIR
-            place = replace(self.place, selected=chosen)
             try:
-                found = await self.jobs.verify(place, names, sha256=False, repair=repair, older_than=None)
+                if chosen:
+                    await self._mend(chosen)
             except CkptdError as error:
                 self.watchman.tell("store", f"damage could not be mended: {error.message}")
-                continue
-            for outcome in found:
-                self.watchman.note_outcome(outcome)
-            await self.refresh_lock()
+            for name in postponed & self.roster.turns.keys():
+                self.roster = Roster({**self.roster.turns, name: Turn(time.monotonic(), 0)})
+            self._wake.set()
+            postponed = set()
+            await asyncio.sleep(MENDING_AGAIN)
+            damaged = {name for kind, name in self.watchman.incidents.open if kind is Kind.DAMAGE}
+
+    async def _known_damage(self) -> set[str]:
+        """What was found damaged before this daemon began, by whomever."""
+        records = (await self.tenancy.state.do(load_files)).values()
+        return {each.name for each in records if each.verdict in DAMAGED and each.name in self.place.lock.entries}
+
+    async def _mend(self, chosen: tuple[Checkpoint, ...]) -> None:
+        """Read what was found damaged once more, then do what the policy says. Raises CkptdError."""
+        place = replace(self.place, selected=chosen)
+        names = [each.name for each in chosen]
+        outcomes = await self.jobs.verify(place, names, sha256=False, repair=False, older_than=None)
+        await self.heed_damage(outcomes)
 
     async def _found(self, judged: Judged) -> None:
         """The scrub found damage: what the policy says is done, and everybody is told."""
-        outcome, settings = judged.outcome, self.place.manifest.verify
-        self.watchman.note_outcome(outcome)
-        if settings.on_damage is OnDamage.KEEP:
-            return
-        place = await self.jobs.place(self.place, ())
-        hold = settings.on_damage is OnDamage.HOLD
-        for mended in await self.jobs.repair(place, [outcome], hold=hold):
-            self.watchman.note_outcome(mended)
+        self.watchman.note_outcome(judged.outcome)
+        await self.heed_damage([judged.outcome])
+
+    async def heed_damage(self, outcomes: Sequence[Outcome], *, mend: bool = True) -> list[Outcome]:
+        """Do with what is damaged what the policy says (without `mend`: if it needs no origin), and tell."""
+        policy = self.place.manifest.verify.on_damage
+        done = list(outcomes)
+        if policy is OnDamage.HOLD or (policy is OnDamage.REPAIR and mend):
+            place = await self.jobs.place(self.place, ())
+            done = await self.jobs.repair(place, outcomes, hold=policy is OnDamage.HOLD)
+        for outcome in done:
+            self.watchman.note_outcome(outcome)
         await self.refresh_lock()
+        return done
 
     async def _watch_promise(self) -> None:
         while True:

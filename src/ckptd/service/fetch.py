@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ckptd.core import events
-from ckptd.core.models import Outcome, Trust
-from ckptd.core.plan import Adopt, Check, Expectation, Fetch, Keep, Mend, Relock, relocked
+from ckptd.core.models import OnDamage, Outcome, Trust
+from ckptd.core.plan import Adopt, Check, Expectation, Fetch, Keep, Mend, Relock, kept_damaged, relocked
 from ckptd.core.proof import Mismatch, Proven, prove
 from ckptd.core.revision import learnt
-from ckptd.errors import CkptdError, DriftError
+from ckptd.errors import CkptdError, DriftError, IntegrityError
 from ckptd.service.delivery import Delivery, Known, Remedy, admit
 from ckptd.service.in_place import Vouching, Watch
 from ckptd.service.linking import link_in
@@ -222,7 +222,13 @@ class Pass:
         """Read what is there; where it is not what it should be, and ours, it is fetched."""
         if task.in_place:
             return await self._watch.check(task)
-        return await self._check(task, adopt=adopt) or await self._delivery.fetch(task, mends=True)
+        outcome = await self._check(task, adopt=adopt)
+        if outcome is not None:
+            return outcome
+        if self._manifest.verify.on_damage is OnDamage.KEEP and task.entry is not None:
+            kept = kept_damaged(task.checkpoint.name, "its bytes are not what is locked")
+            raise IntegrityError(kept.message, hint=kept.hint)
+        return await self._delivery.fetch(task, mends=True)
 
     async def _take_in(self, task: Task, action: Adopt) -> Outcome:
         """Take in a file that is elsewhere on this machine."""
@@ -250,7 +256,7 @@ class Pass:
         digests = {"sha256": bytes.fromhex(sha256)}
         proof = prove(expected, size, digests, ())
         if isinstance(proof, Mismatch):
-            self._emit(events.Noted(checkpoint.name, f"what is there is damaged ({proof.message}); fetching it"))
+            self._emit(events.Noted(checkpoint.name, f"what is there is damaged ({proof.message})"))
             return None
         if expected.locked is None and record is not None and record.sha256 == sha256 and not expected.pinned:
             proof = Proven(sha256, Trust(record.trust), record.witnesses)

@@ -81,11 +81,18 @@ class Repair:
             )
         except CkptdError as error:
             return [self._not_mended(outcome, error) for outcome in self._found.values()]
-        mended = {outcome.name: self._after(outcome) for outcome in done}
+        mended = {outcome.name: await self._settled(outcome) for outcome in done}
         await asyncio.to_thread(self._tidy)
         return [mended.get(name, outcome) for name, outcome in self._found.items()]
 
-    async def _take_away(self, found: Outcome) -> Outcome:
+    async def _settled(self, done: Outcome) -> Outcome:
+        """What is told of a checkpoint in the end; if the policy is to hold, what could not be mended loses its name."""
+        hold = self._settings.on_damage is OnDamage.HOLD
+        if done.error is not None and hold and done.name not in self._held:
+            return await self._take_away(self._found[done.name], f"{done.error.message}; ")
+        return self._after(done)
+
+    async def _take_away(self, found: Outcome, why: str = "") -> Outcome:
         """Damaged bytes lose their name at once: nobody is to read them, whatever can be had instead."""
         entry = self._workplace.lock.entries.get(found.name)
         if found.state not in {"corrupt", "unreadable"} or found.tree_only or entry is None:
@@ -100,7 +107,7 @@ class Repair:
             return self._not_mended(found, error)
         await self._note(entry, found, moved)
         case = None if found.case is None else replace(found.case, quarantine=str(moved))
-        held = DriftError(f"it was moved to {moved}, so that nobody reads it ([verify] on_damage)")
+        held = DriftError(f"{why}it was moved to {moved}, so that nobody reads it ([verify] on_damage)")
         return self._not_mended(replace(found, case=case), held)
 
     def _left(self, found: Outcome, *, named: bool = True) -> Outcome:

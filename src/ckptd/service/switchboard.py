@@ -132,6 +132,8 @@ class Switchboard:
                     repair=bool(option("repair")),
                     older_than=float(older) if isinstance(older, int | float) else None,
                 )
+                if not option("repair"):
+                    found = await daemon.heed_damage(found, mend=False)
             else:
                 locked = bool(option("locked"))
                 found = await daemon.jobs.sync(place, locked=locked, update=request.command == "update")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ckptd.core import events
-from ckptd.core.models import Checkpoint, LockEntry, Outcome, Problem
+from ckptd.core.models import Checkpoint, LockEntry, OnDamage, Outcome, Problem
 from ckptd.core.plan import (
     Action,
     Adopt,
@@ -73,7 +73,8 @@ def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: boo
             action, expected = decide_update(checkpoint, found), expectation(checkpoint, None)
         else:
             require = workplace.manifest.policy.require
-            action, expected = decide(checkpoint, entry, found, require), expectation(checkpoint, entry)
+            keep = workplace.manifest.verify.on_damage is OnDamage.KEEP
+            action, expected = decide(checkpoint, entry, found, require, keep=keep), expectation(checkpoint, entry)
         blocked = found is None and inventory.is_folder(workplace.places.final(checkpoint))
         stands = entry is not None and inventory.tree_stands(workplace.places, checkpoint.name, entry.sha256, records)
         if entry is not None and checkpoint.unpack and stands and found is None and not (update or keep_archive):
