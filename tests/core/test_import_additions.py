@@ -127,6 +127,12 @@ def test_match(patterns: tuple[str, ...], wanted: list[int]) -> None:
     assert urls(*ZOO, wishes=Wishes(match=patterns)) == [ZOO[index].url for index in wanted]
 
 
+def test_what_cannot_be_read_is_matched_as_it_stands() -> None:
+    broken = Candidate("https://\u2100.org/x.pt")
+    assert reasons(broken, wishes=Wishes(match=("*.pt",))) == reasons(broken)
+    assert reasons(broken, wishes=Wishes(match=("y",))) == []
+
+
 def test_what_does_not_match_is_not_judged() -> None:
     assert reasons(Candidate("http://h/a.pth"), wishes=Wishes(match=("b*",))) == []
 

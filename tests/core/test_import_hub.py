@@ -89,7 +89,9 @@ def test_next_page(link: str | None, wanted: str | None) -> None:
     assert next_page(link, "https://h/api?recursive=true") == wanted
 
 
-@pytest.mark.parametrize("link", ["https://evil/t", "http://h/t", "https://h:444/t", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "link", ["https://evil/t", "http://h/t", "https://h:444/t", "file:///etc/passwd", "https://[x/t"]
+)
 def test_the_next_page_is_on_the_same_host(link: str) -> None:
     with pytest.raises(OriginError, match="another host"):
         next_page(f'<{link}>; rel="next"', "https://h/api")

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.core.imports.links import Kind, absolute, beside, folder, key, kind_of, secret_in
+from ckptd.core.imports.links import (
+    Kind,
+    absolute,
+    as_given,
+    beside,
+    folder,
+    is_badge,
+    key,
+    kind_of,
+    readable,
+    secret_in,
+)
 from ckptd.core.naming import assign, generic, legal, proposals, stem
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -67,6 +78,49 @@ def test_kind(url: str, kind: Kind) -> None:
 )
 def test_absolute(href: str, wanted: str | None) -> None:
     assert absolute(href, None) == wanted
+
+
+UNREADABLE = ["https://[::1/a.pth", "https://[x]/a.pth", "https://\u2100.org/a.pth"]
+
+
+@pytest.mark.parametrize("url", UNREADABLE)
+def test_a_host_that_cannot_be(url: str) -> None:
+    assert not readable(url)
+    assert as_given(url) == url
+    with pytest.raises(ValueError, match=r".+"):
+        absolute(url, None)
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://github.com/o/r/blob/main/w/a.pth", "https://github.com/o/r/raw/main/w/a.pth"),
+        (" https://h/a.pth\n", "https://h/a.pth"),
+        ("https://h/a\nb.pth", "https://h/a\nb.pth"),
+        ("https://h/a\tb.pth", "https://h/a\tb.pth"),
+        ("https://github.com/o/r/blob/main/a\x00b.pth", "https://github.com/o/r/blob/main/a\x00b.pth"),
+        ("a.pth", "a.pth"),
+    ],
+)
+def test_as_given(url: str, wanted: str) -> None:
+    assert as_given(url) == wanted
+
+
+@pytest.mark.parametrize(
+    ("picture", "wanted"),
+    [
+        ("https://img.shields.io/badge/a-b", True),
+        ("https://github.com/o/r/actions/workflows/ci.yml/badge.svg?branch=main", True),
+        ("https://h/colab-badge.png", True),
+        ("docs/figure.svg", True),
+        ("https://h/badger.png", False),
+        ("https://h/net.png", False),
+        ("", False),
+        ("https://[x]/a.svg", False),
+    ],
+)
+def test_badges(picture: str, wanted: bool) -> None:
+    assert is_badge(picture) is wanted
 
 
 @pytest.mark.parametrize(

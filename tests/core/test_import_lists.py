@@ -8,8 +8,9 @@ import pytest
 
 from ckptd.core.imports.candidates import Candidate, Skipped
 from ckptd.core.imports.formats import Format, decode, recognise
-from ckptd.core.imports.lists import read_registry, read_sums, read_uris
+from ckptd.core.imports.lists import read_registry, read_sums
 from ckptd.core.imports.metalink import read as read_metalink
+from ckptd.core.imports.uris import read_uris
 from ckptd.errors import ConfigError
 
 A, B = "a" * 64, "b1" * 32
@@ -55,6 +56,7 @@ WRONG_SUMS = {
     "out of the folder": (f"{A}  ../a.pth", ["line 1", "leads out"]),
     "absolute": (f"{A}  /etc/a.pth", ["line 1", "leads out"]),
     "prose": (f"{A}  a.pth\nhello there", ["line 2", "hello there"]),
+    "two digests for one file": (f"{A}  a.pth\n{B}  b.pth\n\n{B}  ./a.pth", ["line 4", "a.pth", "line 1"]),
 }
 
 
@@ -100,11 +102,53 @@ def test_registry() -> None:
         (f"a.pth {A} b.pth", None, "not a whole URL"),
         (f"../a.pth {A}", BASE, "leads out"),
         ("a.pth", BASE, "line 1"),
+        (f'"a b.pth {A}', BASE, "line 1"),
+        (f"a.pth {A} https://[x]/a.pth", None, "line 1.*usable"),
+        (f"a.pth {A}\na.pth {B}", BASE, "line 2.*line 1"),
     ],
 )
 def test_wrong_registry(text: str, base: str | None, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         read_registry(text, base)
+
+
+QUOTED = {
+    "double quotes": ('"a b.pth"', "a%20b.pth"),
+    "single quotes": ("'a b.pth'", "a%20b.pth"),
+    "a backslash": ("a\\ b.pth", "a%20b.pth"),
+    "a quote that stays open": ("it's.pth", "it's.pth"),
+}
+
+
+@pytest.mark.parametrize("row", QUOTED)
+def test_names_in_quotes(row: str) -> None:
+    name, url = QUOTED[row]
+    text = f"{name} sha256:{A} https://g/x/y.pth\n{name} {A}\n"
+    found = read_registry(text, BASE).candidates
+    assert [(each.url, each.sha256) for each in found] == [("https://g/x/y.pth", A), (BASE + url, A)]
+    assert recognise(text) is Format.POOCH
+
+
+def test_short_digests_of_other_kinds_are_no_pins() -> None:
+    found = read_registry(f"a.pth xxh64:{'a' * 16}\nb.pth {B}\n", BASE)
+    assert [each.sha256 for each in found.candidates] == [None, B]
+
+
+NEARLY = {
+    "a registry": (f"a.pth sha256:{A}\nb c.pth {B}\nd.pth {B}\n", Format.POOCH),
+    "a registry with prose": (f"a.pth sha256:{A}\nd.pth {B}\nfiles of the zoo\n", Format.POOCH),
+    "digests": (f"{A}  a.pth\n{A[1:]}  b.pth\n{B}  c.pth\n", Format.SHA256SUMS),
+    "urls": ("https://h/a.pth\nnot a url\n", Format.ARIA2),
+    "a page that ends with digests": (f"# Zoo\nSome words.\n{A}  a.pth\nAnd more.\nAnd more.\n", Format.MARKDOWN),
+    "a page with urls": ("Take these:\nhttps://h/a.pth\nhttps://h/b.pth\n", Format.MARKDOWN),
+    "a page of urls and what they are": ("https://h/a.pth\nhttps://h/b.pth is the other\n", Format.MARKDOWN),
+}
+
+
+@pytest.mark.parametrize("row", NEARLY)
+def test_nearly_a_list(row: str) -> None:
+    text, wanted = NEARLY[row]
+    assert recognise(text, "list.txt") is wanted
 
 
 def test_aria2_input() -> None:
@@ -134,9 +178,34 @@ def test_a_list_of_urls() -> None:
     assert recognise(text) is Format.ARIA2
 
 
-@pytest.mark.parametrize("text", ["hello", "https://h/a b", " out=x", "https://h/a\nb"])
+def test_words_between_urls_are_told() -> None:
+    found = read_uris("https://h/a\nthe other one\nhttps://h/b\nhttp-passwd=hunter2\n")
+    assert found.candidates == (Candidate("https://h/a"), Candidate("https://h/b"))
+    assert [note.partition(":")[0] for note in found.notes] == ["line 2", "line 4"]
+    assert "hunter2" not in repr(found)
+
+
+def test_hosts_that_cannot_be_are_told() -> None:
+    found = read_uris("https://[x]/a.pth\nhttps://h/b.pth\thttps://[::1/b.pth\n")
+    assert found.candidates == (Candidate("https://h/b.pth"),)
+    assert [each.reason[-8:] for each in found.skipped] == ["(line 1)", "(line 2)"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        "https://h/a b",
+        " out=x",
+        "https://h/a\nhttps://h/b c",
+        "https://h/a\n checksum=sha-256=zz",
+        f"https://h/a\n checksum=sha-256={'a' * 63}",
+        "https://h/a\n checksum=zz",
+        f"https://h/a\n checksum=sha-256={A}\nhttps://h/a\n checksum=sha-256={B}",
+    ],
+)
 def test_wrong_list_of_urls(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"line [12]"):
+    with pytest.raises(ConfigError, match=r"line [123]"):
         read_uris(text)
 
 
@@ -193,7 +262,14 @@ WRONG_METALINKS = {
     "an entity without a type": (f"{HEAD}<file name='a'>&x;</file></metalink>", "well-formed"),
     "a short digest": (
         f'{HEAD}<file name="a"><hash type="sha-256">abc</hash><url>https://h/a</url></file></metalink>',
-        "SHA-256",
+        "line 1: .*SHA-256",
+    ),
+    "two digests": (
+        (
+            f'{HEAD}<file name="a"><hash type="sha-256">{A}</hash><url>https://h/a</url></file>'
+            f'<file name="b"><hash type="sha-256">{B}</hash><url>https://h/a</url></file></metalink>'
+        ),
+        '"b".*another SHA-256',
     ),
     "nothing": ("", "well-formed"),
     "too deep": (HEAD + "<file>" * 5000, "well-formed"),
@@ -205,6 +281,13 @@ def test_wrong_metalink(row: str) -> None:
     text, words = WRONG_METALINKS[row]
     with pytest.raises(ConfigError, match=words):
         read_metalink(text)
+
+
+def test_a_url_of_metalink_that_cannot_be() -> None:
+    text = f'{HEAD}<file name="a"><url>https://[x]/a</url><url>https://h/a</url></file></metalink>'
+    found = read_metalink(text)
+    assert [each.url for each in found.candidates] == ["https://h/a"]
+    assert ["usable" in each.reason for each in found.skipped] == [True]
 
 
 @pytest.mark.parametrize(

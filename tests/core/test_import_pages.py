@@ -8,7 +8,8 @@ import pytest
 
 from ckptd.core.imports.additions import Wishes, decide
 from ckptd.core.imports.candidates import Reading
-from ckptd.core.imports.pages import read_html, read_markdown, telling, tidy
+from ckptd.core.imports.pages import read_html, read_markdown
+from ckptd.core.imports.wording import telling, tidy
 from ckptd.core.manifest import parse
 from ckptd.errors import ConfigError
 
@@ -156,6 +157,38 @@ MARKDOWN = {
         "[![Big Net](https://img.shields.io/x.svg)](https://h/a.pth)",
         {"a.pth": "Big Net"},
     ),
+    "a badge in a heading": (
+        "# Zoo [![build](https://img.shields.io/b.svg)](https://ci/b)\n[R50](https://h/a.pth)",
+        {"a.pth": "R50, Zoo"},
+    ),
+    "a badge beside words": (
+        "[R50 ![new](https://img.shields.io/badge/new-red)](https://h/a.pth)",
+        {"a.pth": "R50"},
+    ),
+    "a badge that leads to an archive": (
+        "[![b](https://h/b.svg)](https://ci/build.zip) [R50](https://h/a.pth)",
+        {"a.pth": "R50"},
+    ),
+    "attributes": (
+        (
+            '| N | w |\n|-|-|\n| R50{.big} | [w](https://h/a.pth){target=_blank} {: .x rel="a b" } |\n\n'
+            "- R101 {1, 2} [weights](https://h/b.pth){:target='_blank'}"
+        ),
+        {"a.pth": "R50", "b.pth": "R101 {1, 2}"},
+    ),
+    "words with a colon before links": (
+        (
+            "# Z\n- ResNet: [small](https://h/a.pth), [large](https://h/b.pth)\n- Download: [ViT](https://h/c.pth)\n"
+            "- ResNet: [small](https://h/d.pth) and Swin [large](https://h/e.pth)"
+        ),
+        {
+            "a.pth": "ResNet, small, Z",
+            "b.pth": "ResNet, large, Z",
+            "c.pth": "ViT, Z",
+            "d.pth": "ResNet, small, Z",
+            "e.pth": "large, Z",
+        },
+    ),
     "windows line ends": ("# Z\r\n\r\n[R50](https://h/a.pth)\r\n", {"a.pth": "R50, Z"}),
 }
 
@@ -245,6 +278,11 @@ def test_what_is_no_checkpoint_is_counted() -> None:
     ]
 
 
+def test_a_badge_that_leads_to_an_archive_is_counted() -> None:
+    found = read_markdown("[![b](https://img.shields.io/b.svg)](https://ci/build.zip)", None, all_files=True)
+    assert (urls(found), found.left_out) == ([], {"picture or badge": 1})
+
+
 def test_all_files_takes_what_is_neither_page_nor_picture() -> None:
     text = "[m](https://h/m.json) [i](https://h/i.png) [p](https://h/p.pdf) [w](https://h/a.pth) [x](https://h/x.html)"
     assert urls(read_markdown(text, None, all_files=True)) == ["https://h/m.json", "https://h/a.pth"]
@@ -279,13 +317,34 @@ def test_relative_without_a_base_is_told() -> None:
 
 
 def test_addresses_of_no_use_are_told() -> None:
-    found = read_markdown("[w](ftp://h/a.pth) `aws s3 cp s3://b/c.tar.gz .`", None)
-    assert urls(found) == []
-    assert [each.url for each in found.skipped] == ["ftp://h/a.pth", "s3://b/c.tar.gz"]
+    found = read_markdown("[w](ftp://h/a.pth) [x](magnet:b.tar.gz) `aws s3 cp s3://b/c.tar.gz .`", None)
+    assert urls(found) == ["s3://b/c.tar.gz"]
+    assert [each.url for each in found.skipped] == ["ftp://h/a.pth", "magnet:b.tar.gz"]
+
+
+@pytest.mark.parametrize("url", ["https://[::1/a.pth", "https://[x]/a.pth", "https://\u2100.org/a.pth"])
+def test_hosts_that_cannot_be_are_told(url: str) -> None:
+    for found in (read_markdown(f"[w]({url}) [w](https://h/b.pth)", None), read_html(f"<a href='{url}'>w</a>", None)):
+        assert set(urls(found)) <= {"https://h/b.pth"}
+        assert ["usable" in each.reason for each in found.skipped] == [True]
+
+
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("https://h/a(1).pth?x=1&y", "https://h/a(1).pth?x=1&y"),
+        ("https://h/mod\u00e8le.pth", "https://h/mod%C3%A8le.pth"),
+        ("https://h/a%20b.pth", "https://h/a%20b.pth"),
+        ("https://h/a[1].pth", "https://h/a%5B1%5D.pth"),
+        ("https://b\u00fccher.example/a.pth", "https://xn--bcher-kva.example/a.pth"),
+    ],
+)
+def test_addresses_in_markdown_are_percent_encoded(url: str, wanted: str) -> None:
+    assert urls(read_markdown(f"[w]({url})", None)) == [wanted]
 
 
 def test_what_is_no_address_is_nothing() -> None:
-    assert read_html('<a href="https://[broken/a.pth">w</a> <a href="">w</a> <a name="x">w</a>', None) == Reading()
+    assert read_html('<a href="https://[broken/a.html">w</a> <a href="">w</a> <a name="x">w</a>', None) == Reading()
 
 
 def test_a_bottomless_page_is_refused() -> None:

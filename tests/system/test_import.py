@@ -347,6 +347,10 @@ UNUSABLE = {
     "a repository that is none": (["hf://org"], ["hf://organisation"]),
     "only relative links": (["page.md"], ["relative", "--base"]),
     "only secrets": (["secret.md"], ["signed", "[auth"]),
+    "nearly a registry": (["registry.txt", "--base", "https://h/"], ["registry.txt: line 2", "b c.pth"]),
+    "two digests for one file": (["SHA256SUMS", "--base", "https://h/"], ["line 2", "line 1", "another SHA-256"]),
+    "only hosts that cannot be": (["hosts.txt"], ["usable", "line 1"]),
+    "a page of hosts that cannot be": (["hosts.md"], ["https://[x]/y.pt is not a usable URL"]),
 }
 
 
@@ -354,6 +358,10 @@ UNUSABLE = {
 def test_unusable(mine: Workplace, row: str) -> None:
     put(mine, "page.md", PAGE)
     put(mine, "empty.md", "# Zoo\n[p](https://arxiv.org/abs/1.2)\n")
+    put(mine, "registry.txt", f"a.pth sha256:{'a' * 64}\nb c.pth {'b' * 64}\nd.pth {'b' * 64}\n")
+    put(mine, "SHA256SUMS", f"{'a' * 64}  a.pth\n{'b' * 64}  a.pth\n")
+    put(mine, "hosts.txt", "https://[x]/y.pt\n")
+    put(mine, "hosts.md", "[w](https://[x]/y.pt)\n")
     put(mine, "secret.md", f"[w](https://h/a.pth?X-Amz-Signature={SECRET})\n")
     (mine.root / "binary").write_bytes(b"\x7fELF\0\0")
     mine.secrets.append(SECRET)
@@ -452,6 +460,10 @@ WRONG_ADDS = {
     "somebody's name": (["https://h/a.pth", "--name", "Mine"], ["already belongs to"]),
     "one name for two": (["https://h/a.pth", "https://h/b.pth", "--name", "x"], ["single URL"]),
     "a repository": (["hf://org/net"], ["hf://"]),
+    "a host that cannot be": (["https://\u2100.org/x.pt"], ["usable"]),
+    "a host in wrong brackets": (["https://[x]/y.pt"], ["usable"]),
+    "half an address": (["https://[::1/y.pt"], ["usable"]),
+    "a line end in it": (["https://h/a\nb.pth"], ["control characters"]),
     "nothing": ([], ["URL"]),
 }
 

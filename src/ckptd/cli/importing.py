@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ckptd.core.imports.additions import Additions, Wishes
     from ckptd.core.imports.candidates import Candidate, Reading, Skipped
     from ckptd.core.models import Manifest
+    from ckptd.service.manifest_file import Book
 
 T = TypeVar("T")
 FORMATS = ("markdown", "html", "sha256sums", "metalink", "aria2", "pooch", "urls")
@@ -81,9 +81,9 @@ def import_(
 
     wishes = Wishes(match, None, tags, unpack, https, allow_http)
     path = manifest_file.target(options.manifest, os.environ)
-    manifest = manifest_file.open_book(path).manifest
-    reading = _read(source, _checked(base), wanted, manifest, any_file=any_file)
-    return _append(options, "import", path, reading, wishes, source=source, dry_run=dry_run)
+    book = manifest_file.open_book(path)
+    reading = _read(source, _checked(base), wanted, book.manifest, any_file=any_file)
+    return _append(options, "import", book, reading, wishes, source=source, dry_run=dry_run)
 
 
 @click.command(epilog=EPILOG)
@@ -128,9 +128,9 @@ def add(
     if len(urls) > 1 and any((name, sha256, size, mirrors, description)):
         raise ConfigError("--name, --sha256, --size, --mirror and --description are about a single URL")
     candidates = merged(_candidate(url, sha256, size, mirrors, description) for url in urls)
-    path = manifest_file.target(options.manifest, os.environ)
+    book = manifest_file.open_book(manifest_file.target(options.manifest, os.environ))
     wishes = Wishes((), name, tags, unpack, https=False, allow_http=allow_http)
-    return _append(options, "add", path, Reading(candidates), wishes, dry_run=dry_run)
+    return _append(options, "add", book, Reading(candidates), wishes, dry_run=dry_run)
 
 
 def _read(source: str, base: str | None, wanted: str | None, manifest: Manifest, *, any_file: bool) -> Reading:
@@ -169,7 +169,7 @@ def _candidate(
     from ckptd.core import schema  # noqa: PLC0415
     from ckptd.core.document import shown  # noqa: PLC0415
     from ckptd.core.imports.candidates import Candidate  # noqa: PLC0415
-    from ckptd.core.imports.links import absolute  # noqa: PLC0415
+    from ckptd.core.imports.links import as_given  # noqa: PLC0415
 
     def checked(option: str, value: str | None, read: Callable[[object], T]) -> T | None:
         try:
@@ -177,12 +177,8 @@ def _candidate(
         except ValueError as error:
             raise ConfigError(f"{option} {shown(value)} {error}") from None
 
-    try:
-        whole = absolute(url, None) or url
-    except ValueError:
-        whole = url
     return Candidate(
-        whole,
+        as_given(url),
         mirrors,
         checked("--sha256", sha256, schema.sha256),
         checked("--size", size, parse_size),
@@ -191,13 +187,13 @@ def _candidate(
 
 
 def _append(
-    options: Options, command: str, path: Path, reading: Reading, wishes: Wishes, *, source: str = "", dry_run: bool
+    options: Options, command: str, book: Book, reading: Reading, wishes: Wishes, *, source: str = "", dry_run: bool
 ) -> int:
-    """Decide, show, write, and say what was done."""
+    """Decide, show, write, and say what was done. `book` may be older than what is written to, which is read again."""
     from ckptd.core.imports.additions import decide  # noqa: PLC0415
     from ckptd.service import manifest_file  # noqa: PLC0415
 
-    book = manifest_file.open_book(path)
+    path = book.path
     additions = decide(reading.candidates, book.manifest.checkpoints, wishes)
     skipped = (*reading.skipped, *additions.skipped)
     _check(command, source, reading, additions, skipped)

@@ -74,7 +74,7 @@ def interpret(source: Material, wanted: Format | None, *, all_files: bool) -> Re
 
 def _read(source: Material, found: Format, *, all_files: bool) -> Reading:
     """Only the reader that is needed is imported: parsers cost."""
-    from ckptd.core.imports import lists  # noqa: PLC0415
+    from ckptd.core.imports import lists, uris  # noqa: PLC0415
 
     match found:
         case Format.MARKDOWN | Format.HTML:
@@ -91,4 +91,4 @@ def _read(source: Material, found: Format, *, all_files: bool) -> Reading:
         case Format.POOCH:
             return lists.read_registry(source.text, source.base)
         case Format.ARIA2 | Format.URLS:
-            return lists.read_uris(source.text)
+            return uris.read_uris(source.text)

@@ -9,12 +9,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from urllib.parse import urlsplit
 
 from ckptd.core import schema
 from ckptd.core.document import shown
 from ckptd.core.imports.candidates import Candidate, Skipped
-from ckptd.core.imports.links import key, secret_in
+from ckptd.core.imports.links import key, secret_in, split
 from ckptd.core.models import Checkpoint
 from ckptd.core.naming import assign, proposals
 from ckptd.core.urls import is_loopback_host, redact
@@ -62,11 +61,12 @@ def decide(candidates: Iterable[Candidate], existing: Sequence[Checkpoint], wish
         if not wanted(candidate):
             continue
         each = _over_https(candidate) if wishes.https else candidate
-        refusal = _refusal(each, allow_http=wishes.allow_http) or _known(each, known.get(key(each.url)))
+        own = _refused_or_named(each, allow_http=wishes.allow_http)
+        refusal = own if isinstance(own, Skipped) else _known(each, known.get(key(each.url)))
         if refusal is not None:
             skipped.append(refusal)
-        else:
-            kept.append((each, schema.file_url(each.url)[1]))
+        elif isinstance(own, str):
+            kept.append((each, own))
     if wishes.name is not None:
         names = _given(wishes.name, len(kept), existing)
     else:
@@ -120,11 +120,11 @@ def _matcher(patterns: Sequence[str]) -> Callable[[Candidate], bool]:
     ]
 
     def wanted(candidate: Candidate) -> bool:
-        path = urlsplit(candidate.url).path if "[" not in candidate.url else candidate.url
-        texts = (candidate.url, path.rpartition("/")[2], candidate.file_name, candidate.title, candidate.description)
-        return not globs or any(glob.match(text) for glob in globs for text in texts)
+        last = re.split(r"[?#]", candidate.url, maxsplit=1)[0].rpartition("/")[2]
+        texts = (candidate.url, last, candidate.file_name, candidate.title, candidate.description)
+        return any(glob.match(text) for glob in globs for text in texts)
 
-    return wanted
+    return wanted if globs else lambda _: True
 
 
 def _over_https(candidate: Candidate) -> Candidate:
@@ -143,8 +143,8 @@ def _over_https(candidate: Candidate) -> Candidate:
     )
 
 
-def _refusal(candidate: Candidate, *, allow_http: bool) -> Skipped | None:
-    """Why a candidate cannot be an entry at all."""
+def _refused_or_named(candidate: Candidate, *, allow_http: bool) -> Skipped | str:
+    """Why a candidate cannot be an entry at all, or the name of its file."""
     for url in (candidate.url, *candidate.mirrors):
         secret = secret_in(url)
         if secret is not None:
@@ -156,10 +156,9 @@ def _refusal(candidate: Candidate, *, allow_http: bool) -> Skipped | None:
         if _is_open(url) and candidate.sha256 is None and not allow_http:
             return Skipped(url, PLAIN_HTTP)
     try:
-        schema.file_url(candidate.url)
+        return schema.file_url(candidate.url)[1]
     except ValueError as error:
         return Skipped(redact(candidate.url), str(error))
-    return None
 
 
 def _known(candidate: Candidate, there: Checkpoint | None) -> Skipped | None:
@@ -176,6 +175,6 @@ def _is_open(url: str) -> bool:
     if not url.lower().startswith("http://"):
         return False
     try:
-        return not is_loopback_host(urlsplit(url).hostname or "")
+        return not is_loopback_host(split(url).hostname or "")
     except ValueError:
         return True

@@ -16,11 +16,20 @@ _BLANKS = re.compile(r"\s+")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An `a` element, or a URL that stands in the text. `order` is its place in the page."""
+    """An `a` element, or a URL that stands in the text. `order` is its place in the page.
+
+    `badge`: nothing but badges stands in it, and `text` is what they say.
+    """
 
     order: int
     href: str
     text: str
+    badge: bool = False
+
+    @property
+    def words(self) -> str:
+        """Its part of the text it stands in: a badge has none."""
+        return "" if self.badge else self.text
 
 
 @dataclass(slots=True)
@@ -43,7 +52,7 @@ class Text:
         """The first words, with those of links: cheap also where there is much to come."""
         found: list[str] = []
         for part in self.parts:
-            found.append(part if isinstance(part, str) else part.text)
+            found.append(part if isinstance(part, str) else part.words)
             if sum(map(len, found)) > LONGEST_BEGINNING or len(found) > MOST_PARTS:
                 break
         return squeeze("".join(found))[:LONGEST_BEGINNING]
@@ -51,7 +60,7 @@ class Text:
     @property
     def whole(self) -> str:
         """With the words of its links."""
-        return squeeze("".join(part if isinstance(part, str) else part.text for part in self.parts))
+        return squeeze("".join(part if isinstance(part, str) else part.words for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from ckptd.core.document import shown
 from ckptd.core.imports.links import key
+from ckptd.core.urls import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,19 @@ class Reading:
     skipped: tuple[Skipped, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def contradictions(found: Iterable[tuple[str, Candidate]]) -> list[str]:
+    """Where two of these say another SHA-256 of one URL; each comes with the place where it stands ("line 3")."""
+    first: dict[str, tuple[str, Candidate]] = {}
+    said = []
+    for place, each in found:
+        if each.sha256 is not None:
+            before, other = first.setdefault(key(each.url), (place, each))
+            if other.sha256 != each.sha256:
+                called = shown(each.file_name or redact(each.url))
+                said.append(f"{place}: {called} has another SHA-256 than in {before}; which one is right?")
+    return said
 
 
 def merged(found: Iterable[Candidate]) -> tuple[Candidate, ...]:

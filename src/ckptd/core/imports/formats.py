@@ -9,7 +9,8 @@ import codecs
 import re
 from enum import StrEnum
 
-from ckptd.core.imports.lists import is_registry, is_sums, is_uris
+from ckptd.core.imports.lists import is_registry, is_sums
+from ckptd.core.imports.uris import is_uris
 
 SAMPLE = 200  # lines that are looked at
 
@@ -94,6 +95,18 @@ def recognise(text: str, name: str = "", media_type: str = "") -> Format:
 def _by_lines(text: str) -> Format:
     lines = [line for line in text.splitlines()[: 10 * SAMPLE] if line.strip() and not line.startswith("#")][:SAMPLE]
     for check, found in ((is_sums, Format.SHA256SUMS), (is_registry, Format.POOCH), (is_uris, Format.ARIA2)):
-        if lines and all(check(line) for line in lines):
+        fitting = [line for line in lines if check(line)]
+        if fitting and (len(fitting) == len(lines) or _mostly(found, lines, len(fitting))):
             return found
     return Format.MARKDOWN
+
+
+def _mostly(found: Format, lines: list[str], fitting: int) -> bool:
+    """Whether a text is a list with some wrong lines in it, so that its reader names them; as a page it loses pins.
+
+    Pages hold digests seldom and URLs often: those make a list only where it begins with one and no prose holds any.
+    """
+    if found is Format.ARIA2:
+        others = [line for line in lines if not is_uris(line)]
+        return is_uris(lines[0]) and 2 * fitting >= len(lines) and not any("://" in line for line in others)
+    return 2 * fitting > len(lines)

@@ -86,14 +86,13 @@ def next_page(link: str | None, current: str) -> str | None:
     found = _NEXT.search(link or "")
     if found is None:
         return None
-    following: str = urljoin(current, found[1])
     try:
-        same = origin_of(following) == origin_of(current)
+        following: str = urljoin(current, found[1])
+        if origin_of(following) == origin_of(current):
+            return following
     except ValueError:
-        same = False
-    if not same:
-        raise OriginError(f"{host_label(current)} continues its list on another host; that is not followed")
-    return following
+        pass
+    raise OriginError(f"{host_label(current)} continues its list on another host; that is not followed")
 
 
 def entries(text: str, label: str) -> list[dict[str, object]]:

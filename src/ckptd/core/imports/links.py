@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from functools import lru_cache
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 
 from ckptd.core.urls import host_label, normalise, strip_for_lock
 
@@ -55,14 +56,24 @@ _GITHUB_BLOB = re.compile(r"^(/[^/]+/[^/]+)/blob/")
 _HUB_BLOB = re.compile(r"^(/(?:datasets/|spaces/)?[^/]+/[^/]+)/blob/")
 _AUTHORITY_ENDS = re.compile(r"[/?#\\]")
 _LINE_ENDS = re.compile(r"[\t\r\n]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN = re.compile(r"\bdl=0\b")
 _DOWNLOAD = re.compile(r"download=(?:true|1)", re.IGNORECASE)
+_BADGE = re.compile(r"\.svg$|(?:^|[/_.-])badges?(?:[/_.-]|$)", re.IGNORECASE)
+
+UNUSABLE = "is not a usable URL: its host is none"
+
+
+@lru_cache(maxsize=4096)
+def split(url: str) -> SplitResult:
+    """The parts of `url`: asked often for the same one. Raises ValueError where the host cannot be one."""
+    return urlsplit(url)
 
 
 def kind_of(url: str) -> Kind:
     """What is behind an absolute URL, by its host and its file name."""
     try:
-        parts = urlsplit(url)
+        parts = split(url)
         host = (parts.hostname or "").lower()
     except ValueError:
         return Kind.PAGE
@@ -82,8 +93,32 @@ def kind_of(url: str) -> Kind:
     return Kind.FILE if _SUFFIX.search(name) else Kind.PAGE
 
 
+@lru_cache(maxsize=1024)
 def _on(host: str, known: tuple[str, ...]) -> bool:
     return host in known or host.endswith(tuple(f".{each}" for each in known))
+
+
+def readable(href: str) -> bool:
+    """Whether the host of a link, if it names one, can be one."""
+    try:
+        split(href)
+    except ValueError:
+        return False
+    return True
+
+
+def is_archive(url: str) -> bool:
+    """Whether `url`, which can be read, ends like an archive."""
+    return unquote(split(url).path).lower().endswith(ARCHIVES)
+
+
+def is_badge(picture: str) -> bool:
+    """Whether the address of a picture is that of a badge, which says how something is, not what a link leads to."""
+    try:
+        parts = split(picture)
+        return _on((parts.hostname or "").lower(), BADGE_HOSTS) or _BADGE.search(parts.path) is not None
+    except ValueError:
+        return False
 
 
 def absolute(href: str, base: str | None) -> str | None:
@@ -93,8 +128,19 @@ def absolute(href: str, base: str | None) -> str | None:
     ValueError for what cannot be read as a URL.
     """
     plain = _LINE_ENDS.sub("", href.strip()).replace(" ", "%20")
-    whole = plain if urlsplit(plain).scheme else urljoin(base, plain) if base else ""
+    whole = plain if split(plain).scheme else urljoin(base, plain) if base else ""
     return direct(without_fragment(whole)) if whole else None
+
+
+def as_given(url: str) -> str:
+    """The direct form of a URL on a command line. One that cannot be read, or is broken in its middle, stays as it is.
+
+    Whoever judges it then says why it is refused.
+    """
+    try:
+        return url if _CONTROL.search(url.strip()) else absolute(url, None) or url
+    except ValueError:
+        return url
 
 
 def without_fragment(url: str) -> str:
@@ -104,7 +150,7 @@ def without_fragment(url: str) -> str:
 
 def direct(url: str) -> str:
     """The file itself where `url` is the page around it that a code or model host shows."""
-    parts = urlsplit(url)
+    parts = split(url)
     host = parts.hostname or ""
     if host == "github.com":
         return urlunsplit(parts._replace(path=_GITHUB_BLOB.sub(r"\1/raw/", parts.path)))
@@ -119,7 +165,7 @@ def direct(url: str) -> str:
 def folder(base: str) -> str:
     """What relative names are resolved against: `base` with a final "/", or the folder of `base` where it is a page."""
     plain = _bare(base)
-    if urlsplit(plain).path.lower().endswith(PAGES):
+    if split(plain).path.lower().endswith(PAGES):
         return beside(plain)
     return plain if plain.endswith("/") else f"{plain}/"
 
@@ -132,7 +178,7 @@ def beside(url: str) -> str:
 
 def _bare(url: str) -> str:
     """Without credentials and query: what is relative to a signed page must not inherit its signature."""
-    parts = urlsplit(url)
+    parts = split(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
 
 
@@ -146,11 +192,12 @@ def secret_in(url: str) -> str | None:
     return "carries a signed query or a token" if strip_for_lock(plain) != plain else None
 
 
+@lru_cache(maxsize=4096)
 def key(url: str) -> str:
     """The same text for URLs that name the same file: gs and hf forms, case of the host, default ports."""
     try:
         plain = without_fragment(normalise(url))
-        parts = urlsplit(plain)
+        parts = split(plain)
         return f"{parts.scheme}://{host_label(plain)}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
     except ValueError:
         return url

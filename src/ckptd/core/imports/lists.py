@@ -1,21 +1,23 @@
-"""Lists of files: SHA256SUMS, pooch registries, aria2 input files and plain lists of URLs.
+"""Lists of files and their digests: SHA256SUMS and pooch registries. For lists of URLs see `uris`.
 
 Every line of a list is meant, so nothing is left out for its kind, and a line that cannot be read is an error that
-names it: a list is written by programs, and half of one is worse than none.
+names it: a list is written by programs, and half of one is worse than none. Two digests for one file are an error, too:
+nothing says which of them is right.
 
-Formats: coreutils `sha256sum` (GNU and BSD lines, the backslash of escaped names), pooch `Pooch.load_registry`, the
-section "Input File" of aria2c(1).
+Formats: coreutils `sha256sum` (GNU and BSD lines, the backslash of escaped names), pooch `Pooch.load_registry` (names
+in quotes, as a shell reads them).
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from urllib.parse import quote, urljoin
 
 from ckptd.core.document import shown
-from ckptd.core.imports.candidates import Candidate, Reading, Skipped, merged
-from ckptd.core.imports.links import absolute
+from ckptd.core.imports.candidates import Candidate, Reading, contradictions, merged
+from ckptd.core.imports.links import UNUSABLE, absolute
 from ckptd.core.schema import OTHER_DIGESTS
 from ckptd.core.urls import redact
 from ckptd.errors import ConfigError
@@ -26,12 +28,8 @@ NO_BASE = "say where the files are with --base URL"
 _DIGEST = r"(?:[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{56}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{96}|[0-9A-Fa-f]{128})"
 _GNU = re.compile(rf"(?P<escaped>\\?)(?P<digest>{_DIGEST}) [ *](?P<name>\S.*)")
 _BSD = re.compile(rf"(?P<escaped>\\?)(?P<kind>[A-Z0-9]+)\s?\((?P<name>.+)\) ?= ?(?P<digest>{_DIGEST})")
-_REGISTRY = re.compile(
-    rf"(?P<name>(?!\w+://)\S+)\s+(?:(?P<kind>[A-Za-z0-9_-]+):)?(?P<digest>{_DIGEST})(?:\s+(?P<url>\S+))?"
-)
-_URI = re.compile(r"(?:[a-z][a-z0-9+.-]*://|magnet:)\S+(?:\t+\S+)*\s*", re.IGNORECASE)
-_OPTION = re.compile(r"\s+(?P<key>[a-z][a-z0-9-]*)=(?P<value>.*)")
-_CHECKSUM = re.compile(r"(?P<kind>[a-z0-9-]+)=(?P<digest>[0-9a-f]+)", re.IGNORECASE)
+_PIN = re.compile(rf"(?P<kind>[A-Za-z0-9_-]+):(?P<any>[0-9A-Fa-f]{{8,128}})|(?P<digest>{_DIGEST})")
+_QUOTES = re.compile(r"[\"'\\]")
 
 
 def is_sums(line: str) -> bool:
@@ -41,20 +39,16 @@ def is_sums(line: str) -> bool:
 
 def is_registry(line: str) -> bool:
     """Whether a line may be of a pooch registry."""
-    return _REGISTRY.fullmatch(line.strip()) is not None
-
-
-def is_uris(line: str) -> bool:
-    """Whether a line may be of an aria2 input file or a list of URLs."""
-    return bool(_URI.fullmatch(line.lstrip()) or _OPTION.fullmatch(line))
+    return _registered(line) is not None
 
 
 def read_sums(text: str, base: str | None) -> Reading:
     """A SHA256SUMS file of names below `base`, which ends with "/". Raises ConfigError for bad lines, or no base."""
     if base is None:
         raise ConfigError("a list of digests names no place to fetch from", hint=NO_BASE)
-    found, wrong = [], []
-    for number, line in _lines(text):
+    found: list[tuple[str, Candidate]] = []
+    wrong = []
+    for number, line in lines(text):
         match = _GNU.fullmatch(line.rstrip()) or _BSD.fullmatch(line.strip())
         if match is None:
             wrong.append(f"line {number}: {shown(line.strip())} is not a digest and a file name")
@@ -66,75 +60,65 @@ def read_sums(text: str, base: str | None) -> Reading:
             continue
         name = _unescaped(match["name"]) if match["escaped"] else match["name"]
         try:
-            found.append(Candidate(_below(base, name), sha256=digest, file_name=name.rpartition("/")[2]))
+            candidate = Candidate(_below(base, name), sha256=digest, file_name=name.rpartition("/")[2])
+            found.append((f"line {number}", candidate))
         except ValueError as error:
             wrong.append(f"line {number}: {shown(name)} {error}")
-    _settle(wrong)
-    return Reading(merged(found))
+    settle(wrong or contradictions(found))
+    return Reading(merged(each for _, each in found))
 
 
 def read_registry(text: str, base: str | None) -> Reading:
     """A pooch registry: `name alg:digest [url]` lines; without an algorithm it is SHA-256. Raises ConfigError."""
-    found, wrong = [], []
+    found: list[tuple[str, Candidate]] = []
+    wrong = []
     unpinned = 0
-    for number, line in _lines(text):
-        match = _REGISTRY.fullmatch(line.strip())
-        if match is None:
+    for number, line in lines(text):
+        fields = _registered(line)
+        if fields is None:
             wrong.append(f"line {number}: {shown(line.strip())} is not a file name, a digest and perhaps a URL")
             continue
-        digest, kind = match["digest"].lower(), (match["kind"] or "sha256").lower()
+        name, kind, digest, link = fields
         pin = digest if kind == "sha256" and len(digest) == 64 else None
         if pin is None and kind == "sha256":
             wrong.append(f"line {number}: the digest has {len(digest)} digits; a SHA-256 has 64")
             continue
         unpinned += pin is None
         try:
-            url = absolute(match["url"], base) if match["url"] else _below(base, match["name"])
+            url = _linked(link, base) if link else _below(base, name)
         except ValueError as error:
-            wrong.append(f"line {number}: {shown(match['name'])} {error}")
+            wrong.append(f"line {number}: {shown(redact(link) if link else name)} {error}")
             continue
-        if url is None:
-            wrong.append(f"line {number}: {shown(match['url'])} is not a whole URL")
-            continue
-        found.append(Candidate(url, sha256=pin, file_name=match["name"].rpartition("/")[2]))
-    _settle(wrong)
-    return Reading(merged(found), notes=_unpinned(unpinned))
+        found.append((f"line {number}", Candidate(url, sha256=pin, file_name=name.rpartition("/")[2])))
+    settle(wrong or contradictions(found))
+    return Reading(merged(each for _, each in found), notes=unpinned_note(unpinned))
 
 
-def read_uris(text: str) -> Reading:
-    """An aria2 input file, or a list of URLs, one a line. URIs on one line, separated by TAB, are mirrors.
-
-    Of aria2's options `checksum` and `out` are read; the others (which may hold passwords) are not even kept.
-    Raises ConfigError for a line that is neither a URI nor an option.
-    """
-    groups: list[tuple[list[str], dict[str, str]]] = []
-    wrong = []
-    for number, line in _lines(text):
-        option = _OPTION.fullmatch(line)
-        if option is not None and groups:
-            groups[-1][1].setdefault(option["key"], option["value"].strip())
-        elif _URI.fullmatch(line.lstrip()):
-            groups.append((line.split(), {}))
-        else:
-            wrong.append(f"line {number}: {shown(line.strip())} is neither a URL nor an option of one")
-    _settle(wrong)
-    found, skipped, unpinned = [], [], 0
-    for uris, options in groups:
-        usable = [uri for uri in uris if uri.lower().startswith(("http://", "https://", "gs://", "hf://"))]
-        skipped += [Skipped(redact(uri), "cannot be fetched from there") for uri in uris if uri not in usable]
-        if not usable:
-            continue
-        checksum = _CHECKSUM.fullmatch(options.get("checksum", ""))
-        pinned = checksum is not None and checksum["kind"].lower() == "sha-256" and len(checksum["digest"]) == 64
-        unpinned += "checksum" in options and not pinned
-        url, *mirrors = (absolute(uri, None) or uri for uri in dict.fromkeys(usable))
-        pin = checksum["digest"].lower() if checksum is not None and pinned else None
-        out = options.get("out", "").rpartition("/")[2]
-        found.append(Candidate(url, tuple(mirrors), pin, file_name=out))
-    return Reading(merged(found), tuple(skipped), notes=_unpinned(unpinned))
+def _registered(line: str) -> tuple[str, str, str, str] | None:
+    """Name, kind of digest, digest and URL ("" where there is none) of a registry's line; None for another line."""
+    try:
+        fields = shlex.split(line) if _QUOTES.search(line) else line.split()
+    except ValueError:  # a quote that stays open is part of the name
+        fields = line.split()
+    pin = _PIN.fullmatch(fields[1]) if len(fields) in (2, 3) else None
+    if pin is None or "://" in fields[0]:
+        return None
+    kind = (pin["kind"] or "sha256").lower()
+    return fields[0], kind, (pin["any"] or pin["digest"]).lower(), fields[2] if len(fields) == 3 else ""
 
 
-def _lines(text: str) -> Iterator[tuple[int, str]]:
+def _linked(link: str, base: str | None) -> str:
+    """The URL of a registry's line. Raises ValueError for what is none."""
+    try:
+        url = absolute(link, base)
+    except ValueError:
+        raise ValueError(UNUSABLE) from None
+    if url is None:
+        raise ValueError("is not a whole URL")
+    return url
+
+
+def lines(text: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, with their numbers."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -156,12 +140,20 @@ def _unescaped(name: str) -> str:
     return re.sub(r"\\([\\nr])", lambda found: {"n": "\n", "r": "\r"}.get(found[1], "\\"), name)
 
 
-def _unpinned(count: int) -> tuple[str, ...]:
-    said = f"{count} digests are no SHA-256 and were not taken: the first fetch decides for those files"
+def unpinned_note(count: int) -> tuple[str, ...]:
+    """What to say of so many files whose digests are of another kind."""
+    few, many = "1 digest is no SHA-256 and was", f"{count} digests are no SHA-256 and were"
+    said = f"{few if count == 1 else many} not taken: the first fetch decides"
     return (said,) if count else ()
 
 
-def _settle(wrong: list[str]) -> None:
+def settle(wrong: list[str]) -> None:
+    """Raise ConfigError where a list has wrong lines."""
     if wrong:
-        more = [f"... and {len(wrong) - MOST_COMPLAINTS} more"] if len(wrong) > MOST_COMPLAINTS else []
-        raise ConfigError("\n".join([*wrong[:MOST_COMPLAINTS], *more]), hint="nothing was written")
+        raise ConfigError("\n".join(shortened(wrong)), hint="nothing was written")
+
+
+def shortened(said: list[str]) -> list[str]:
+    """The first of many lines, and how many more there are."""
+    more = [f"... and {len(said) - MOST_COMPLAINTS} more"] if len(said) > MOST_COMPLAINTS else []
+    return [*said[:MOST_COMPLAINTS], *more]

@@ -15,6 +15,7 @@ from lxml import etree
 
 from ckptd.core.imports.blocks import Block, Heading, Link, Prose, Text, squeeze
 from ckptd.core.imports.grid import Grid
+from ckptd.core.imports.links import is_badge
 from ckptd.errors import ConfigError
 
 DEEPEST = 2000  # elements within each other; libxml2 itself stops at 2048
@@ -74,6 +75,7 @@ class Outline:
         self._tables: list[Grid] = []
         self._made = 0  # tables
         self._anchor: tuple[int, str] | None = None
+        self._badges: list[str] = []  # in the anchor: what they say
         self._words: list[str] = []  # of the anchor, or of the text since the last tag
         self._mute = 0
         self._pre = 0
@@ -84,15 +86,15 @@ class Outline:
         self.deepest = max(self.deepest, self._depth)
         self._mute += tag in MUTE
         self._pre += tag == "pre"
-        href = attributes.get("href")
+        href = attributes.get("href") if tag in ("a", "base") else None
         if tag == "base" and self.base is None:
             self.base = href
         if tag == "a" and href:
             self._close_anchor()
             self._settle()
-            self._anchor = (self._next(), href)
+            self._anchor, self._badges = (self._next(), href), []
         elif self._anchor is not None:
-            self._words.append(f" {attributes.get('alt', '')} " if tag == "img" else " " if tag in BREAKS else "")
+            self._words.append(self._picture(attributes) if tag == "img" else " " if tag in BREAKS else "")
         else:
             self._settle()
             self._begin(tag, attributes)
@@ -133,8 +135,19 @@ class Outline:
         if self._anchor is not None:
             order, href = self._anchor
             self._anchor = None
-            self._stack[-1].text.parts.append(Link(order, href, squeeze("".join(self._words))))
+            words = squeeze("".join(self._words))
+            badge = bool(self._badges) and not words
+            link = Link(order, href, squeeze(" ".join(self._badges)) if badge else words, badge)
+            self._stack[-1].text.parts.append(link)
             self._words.clear()
+
+    def _picture(self, attributes: Mapping[str, str]) -> str:
+        """What a picture in an anchor says; a badge beside words says nothing."""
+        said = attributes.get("alt", "")
+        if not is_badge(attributes.get("src", "")):
+            return f" {said} "
+        self._badges.append(said)
+        return " "
 
     def _settle(self) -> None:
         """Move the words since the last tag to the element they stand in; URLs among them become links."""
@@ -215,8 +228,8 @@ class Outline:
 
 
 def _span(attributes: Mapping[str, str], name: str) -> int:
-    value = attributes.get(name, "1").strip()
-    return max(1, int(value)) if _SPAN.fullmatch(value) else 1
+    value = attributes.get(name) if attributes else None
+    return max(1, int(value)) if value is not None and _SPAN.fullmatch(value.strip()) else 1
 
 
 def _trimmed(url: str) -> str:

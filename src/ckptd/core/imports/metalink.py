@@ -9,13 +9,11 @@ resolved, nothing loaded, and a document type (which RFC 5854 has no use for) is
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from lxml import etree
 
 from ckptd.core.document import shown
-from ckptd.core.imports.candidates import Candidate, Reading, Skipped, merged
-from ckptd.core.imports.links import absolute
+from ckptd.core.imports.candidates import Candidate, Reading, Skipped, contradictions, merged
+from ckptd.core.imports.links import UNUSABLE, absolute, split
 from ckptd.core.schema import sha256
 from ckptd.core.urls import redact
 from ckptd.errors import ConfigError
@@ -37,6 +35,9 @@ def read(text: str) -> Reading:
     notes: list[str] = []
     for file in root.iterfind(f"{SPACE}file"):
         _file(file, found, skipped, notes)
+    wrong = contradictions((f"file {shown(each.file_name)}", each) for each in found)
+    if wrong:
+        raise ConfigError("\n".join(wrong), hint="nothing was written")
     return Reading(merged(found), tuple(skipped), notes=tuple(notes))
 
 
@@ -60,7 +61,11 @@ def _file(file: etree._Element, found: list[Candidate], skipped: list[Skipped], 
     )
     urls: list[str] = []
     for _, url in offered:
-        whole = _whole(url)
+        try:
+            whole = absolute(url, None) if split(url).scheme.lower() in {"http", "https"} else None
+        except ValueError:
+            skipped.append(Skipped(redact(url), UNUSABLE))
+            continue
         if whole is None:
             skipped.append(Skipped(redact(url), "cannot be fetched from there"))
         else:
@@ -74,13 +79,6 @@ def _file(file: etree._Element, found: list[Candidate], skipped: list[Skipped], 
     mirrors = tuple(dict.fromkeys(urls[1:]))
     said = _said(file, "description") or about
     found.append(Candidate(urls[0], mirrors, pin, _size(file), name, title=about, description=said))
-
-
-def _whole(url: str) -> str | None:
-    try:
-        return absolute(url, None) if urlsplit(url).scheme.lower() in {"http", "https"} else None
-    except ValueError:
-        return None
 
 
 def _priority(value: str | None) -> int:
@@ -110,7 +108,7 @@ def _pin(file: etree._Element, name: str) -> tuple[str | None, str]:
         try:
             return sha256(value), ""
         except ValueError as error:
-            raise ConfigError(f"{shown(name)}: {shown(value)} {error}") from None
+            raise ConfigError(f"line {each.sourceline}: {shown(name)}: {shown(value)} {error}") from None
     if not kinds:
         return None, ""
     return None, f"{shown(name)} has no sha-256, only {', '.join(kinds)}: the first fetch decides"

@@ -10,16 +10,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection
-from functools import lru_cache
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
-from markdown_it import MarkdownIt
-
-from ckptd.core.imports.blocks import Heading, Link, Prose, Row, Text, squeeze
+from ckptd.core.imports.blocks import Heading, Link, Prose, Row, Text
 from ckptd.core.imports.candidates import Candidate, Reading, Skipped, merged
-from ckptd.core.imports.links import Kind, absolute, beside, kind_of
+from ckptd.core.imports.links import UNUSABLE, Kind, absolute, beside, is_archive, kind_of, readable, split
 from ckptd.core.imports.markup import outline
-from ckptd.core.naming import generic
+from ckptd.core.imports.wording import telling, tidy
 from ckptd.core.urls import redact
 from ckptd.errors import ConfigError
 
@@ -27,31 +24,34 @@ LARGEST_MARKDOWN = 4 * 1024 * 1024  # characters: what is read in bounded time, 
 LARGEST_HTML = 16 * 1024 * 1024
 LONGEST = 300  # characters of a description
 LONGEST_TITLE = 100
-LONGEST_TEXT = 2000  # characters of a cell or paragraph that are looked at
-
-# Words that stand around links and say nothing of what is behind them.
-FILLERS = frozenset(
-    {
-        "an", "and", "are", "as", "at", "by", "can", "for", "from", "in", "is", "it", "of", "on", "or", "our", "see",
-        "that", "the", "these", "to", "use", "using", "via", "we", "with", "you", "your", "also", "please", "click",
-        "available", "provided", "config", "log", "logs", "metrics", "code",
-    }
-)  # fmt: skip
+LONGEST_INTRODUCTION = 60  # of words with a colon that stand before links
 
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
-_EMPTY_BRACKETS = re.compile(r"\(\s*[|,/;&·]*\s*\)|\[\s*[|,/;&·]*\s*\]")
-_EDGES = " \t|,;:/&·•>=*_-\u2013\u2014\u2192"
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffd]")
-_WORDS = re.compile(r"[\W_]+")
-_FETCHED = ("http", "https", "gs", "hf")
+_PLAIN_LINK = re.compile(r"(?:https?://[\w.-]+(?::[0-9]+)?)?[\w./~?#=&+,;:@!$()*'-]*", re.ASCII)
+_FETCHED = ("http", "https", "gs", "s3", "hf")
 
 
 def read_markdown(text: str, base: str | None, *, all_files: bool = False) -> Reading:
     """The checkpoints of a Markdown page. Raises ConfigError when it is too large to be one."""
     _check_size(text, LARGEST_MARKDOWN)
     plain = _FRONT_MATTER.sub("", text.replace("\r\n", "\n"))
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(plain)
-    return read_html(html, base, all_files=all_files)
+    return read_html(_rendered(plain), base, all_files=all_files)
+
+
+def _rendered(text: str) -> str:
+    """CommonMark with tables as HTML. Only Markdown costs the import of its parser."""
+    from markdown_it import MarkdownIt  # noqa: PLC0415
+
+    class Parser(MarkdownIt):
+        def normalizeLink(self, url: str) -> str:  # noqa: N802 - its name there
+            """Percent-encoded, as ever, where there is anything to encode; a host that cannot be is not mended."""
+            if _PLAIN_LINK.fullmatch(url) or not readable(url):
+                return url
+            encoded: str = super().normalizeLink(url)
+            return encoded
+
+    html: str = Parser("commonmark", {"html": True}).enable("table").render(text)
+    return html
 
 
 def read_html(text: str, base: str | None, *, all_files: bool = False) -> Reading:
@@ -81,7 +81,7 @@ def _check_size(text: str, largest: int) -> None:
 def _joined(base: str | None, href: str) -> str | None:
     try:
         whole = urljoin(base or "", href.strip())
-        return beside(whole) if urlsplit(whole).scheme in {"http", "https"} else base
+        return beside(whole) if split(whole).scheme in {"http", "https"} else base
     except ValueError:
         return base
 
@@ -110,16 +110,19 @@ class _Page:
         above = [tidy(each) for each in block.above]
         whole = tidy(block.text.own)
         last, words = "", ""  # what stood before an earlier link, and since the last one
+        said = ""  # of these, what ends in a colon: "ResNet: [small](...), [large](...)"
         for part in block.text.parts:
             if isinstance(part, str):
                 words += part if len(words) < LONGEST else ""
                 continue
-            before, words = tidy(words), ""
+            before, colon, words = tidy(words), words.rstrip().endswith(":"), ""
+            if telling(before):
+                said = before if colon and len(before) <= LONGEST_INTRODUCTION else ""
             last = before if telling(before) or (above and before[:1].isdigit()) else last  # "ResNet", below it "50"
             if part in here:
                 title = _label(part, here[part]) or last or (whole if telling(whole) else "")
                 subject = title or next(filter(None, reversed(above)), "")
-                self._add(part, here[part], subject, [*above, title, self.heading], [])
+                self._add(part, here[part], subject, [*above, said, title, self.heading], [])
 
     def row(self, block: Row) -> None:
         """A table's row; one that says a single thing is the heading of those below it."""
@@ -157,20 +160,26 @@ class _Page:
         """The links in it that are checkpoints, with their URLs. The others are counted, or told with a reason."""
         found = {}
         for link in text.links:
-            url = self._judge(link.href)
+            url = self._judge(link)
             if url is not None:
                 found[link] = url
         return found
 
-    def _judge(self, href: str) -> str | None:
+    def _judge(self, link: Link) -> str | None:
+        href = link.href
         if href.startswith("#"):
             return None
         try:
             url = absolute(href, self._base)
             kind = kind_of(url if url is not None else f"https://relative/{href}")
-            scheme = urlsplit(url or "").scheme.lower()
+            scheme = split(url or "").scheme.lower()
         except ValueError:
+            path = href.partition("://")[2].partition("/")[2]
+            if kind_of(f"https://unusable/{path}") is Kind.WEIGHTS:
+                self.skipped.append(Skipped(redact(href), UNUSABLE))
             return None
+        if link.badge and kind in (Kind.WEIGHTS, Kind.FILE) and is_archive(href):
+            kind = Kind.PICTURE  # of a build, mostly
         wanted = kind is Kind.WEIGHTS or (kind is Kind.FILE and self._all_files)
         if url is None or (wanted and scheme not in _FETCHED):
             if wanted:
@@ -199,28 +208,10 @@ def _subject(block: Row, here: Collection[Link]) -> tuple[int, str]:
     return -1, ""
 
 
-def telling(text: str) -> bool:
-    """Whether `text` tells one checkpoint from another."""
-    words = [word for word in _WORDS.split(text.lower()) if word and word not in FILLERS]
-    return bool(words) and not generic(" ".join(words))
-
-
-@lru_cache(maxsize=1024)
-def tidy(text: str) -> str:
-    """`text` on one line, without what its links leave behind: empty brackets, separators at its ends."""
-    plain = squeeze(_UNPRINTABLE.sub(" ", text[:LONGEST_TEXT]))
-    while (shorter := _EMPTY_BRACKETS.sub("", plain)) != plain:
-        plain = shorter
-    plain = squeeze(plain).strip(_EDGES).lstrip(".)] ")
-    if plain.startswith("(") and plain.endswith(")") and plain.count("(") == 1:
-        plain = plain[1:-1].strip(_EDGES)
-    return plain
-
-
 def _label(link: Link, url: str) -> str:
     """The words of a link where they say more than "download", and other than the file's name."""
     label = tidy(link.text)
-    name = unquote(urlsplit(url).path.rpartition("/")[2])
+    name = unquote(split(url).path.rpartition("/")[2])
     return label if telling(label) and "://" not in label and label != name else ""
 
 
