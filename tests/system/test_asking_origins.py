@@ -286,6 +286,13 @@ def test_update_accepts_what_drift_reported(origin: Origin, locked: Workplace) -
     assert (found["kind"], found["sha256"]) == ("history", [sha256(A), sha256(LONGER)])
 
 
+def test_one_name_within_another(origin: Origin, site: Workplace) -> None:
+    """The history of `a` is nothing to `ab`, and that of `ab` is found."""
+    site.write({"name": "a", "url": origin.put("/a", b"one" * 100)}, {"name": "ab", "url": origin.put("/ab", b"2" * 300)})
+    site.sync().expect(0)
+    assert site.run("drift", "ab", "--json").expect(0).entry("ab")["state"] == "same"
+
+
 def test_not_locked(origin: Origin, site: Workplace) -> None:
     site.one(origin.put(PATH, A))
     run = site.run("drift", "--json").expect(1)

@@ -410,6 +410,22 @@ def test_reload(origin: Origin, site: Workplace) -> None:
     assert "stays in force" in ended.err
 
 
+def test_what_was_wrong_with_what_nobody_wants_is_over(origin: Origin, site: Workplace) -> None:
+    """An incident ends with its checkpoint's entry in the manifest, where the lock has none either."""
+    site.write({"name": "a", "url": origin.put(PATH, A)}, {"name": "b", "url": origin.put("/b.tgz", B)})
+    site.sync("a").expect(0)
+    wrong = {"message": "404", "since": 1.0, "until": None}
+    known = [{"kind": "failure", "name": "gone", **wrong}, {"kind": "drift", "name": "b", **wrong}]
+    (site.state / "incidents.json").write_text(json.dumps(known))
+    origin.on("/b.tgz", f.status(404), times=None)
+    daemon = begin(site)
+    assert [each["name"] for each in account(site)["incidents"]] == ["b"]
+    site.one(origin.url(PATH))
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: account(site)["incidents"] == [], what="it is over")
+    assert end(daemon).err.count("is over") == 2
+
+
 def test_reload_heeds_what_was_mended(origin: Origin, site: Workplace) -> None:
     """A checkpoint that failed and was put right in the manifest comes at once, not when its patience is over."""
     origin.put(PATH, A)

@@ -95,6 +95,9 @@ class Daemon:
         server = await asyncio.start_unix_server(switchboard.serve, sock=listening, limit=switchboard.limit)
         for front in self._fronts:
             await stack.enter_async_context(front(self))
+        await self.refresh_lock()
+        wanted = {each.name for each in self.place.manifest.checkpoints}
+        self.watchman.forget_all_but(wanted | self.place.lock.entries.keys())
         for loop in (
             self._sync_forever(group),
             self._scrub_forever(),
@@ -151,6 +154,7 @@ class Daemon:
             self.place = place
             self.config_error = ""
             self.roster = self.roster.keep(after, time.monotonic(), changed)
+            self.watchman.forget_all_but({*after, *place.lock.entries})
             self.watchman.tell("manifest", f"read again: {len(place.manifest.checkpoints)} checkpoints")
             self._wake.set()
             self.scrub.wake()

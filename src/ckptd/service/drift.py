@@ -121,7 +121,7 @@ def _recall(workplace: Workplace) -> _Memory:
     if connection is not None:
         # Without all of the history there is less to compare with, and everything can still be asked.
         with closing(connection), suppress(sqlite3.Error):
-            for visit in (row.visit for name in names for row in rows(connection, name)):
+            for visit in (row.visit for row in rows(connection, names)):
                 digests[visit.name].setdefault(visit.sha256)
                 if visit.action == "fetch":
                     fetched[visit.name, visit.sha256] = visit.at
