@@ -11,17 +11,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ckptd.core.ages import Promise, promise
 from ckptd.core.schedule import CAUTIOUS, DAY, floor, opens_in
+from ckptd.service.host import Host
 from ckptd.service.promise import as_json, kept_files
 from ckptd.service.status import Standing, standings
 from ckptd.store.records import load_files
 from ckptd.version import __version__
-
-if TYPE_CHECKING:
-    from ckptd.service.daemon import Daemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +31,7 @@ class Readings:
     found: Sequence[Standing]
 
 
-async def readings(daemon: Daemon) -> Readings:
+async def readings(daemon: Host) -> Readings:
     """Read sizes and records now."""
     place, now = replace(daemon.place, selected=daemon.place.manifest.checkpoints), time.time()
     kept = kept_files(place.lock, await daemon.tenancy.state.do(load_files))
@@ -46,12 +43,12 @@ async def readings(daemon: Daemon) -> Readings:
     return Readings(time.monotonic(), held, due, found)
 
 
-async def account(daemon: Daemon) -> dict[str, object]:
+async def account(daemon: Host) -> dict[str, object]:
     """The daemon's account of itself and its store."""
     return whole(daemon, await readings(daemon))
 
 
-def brief(daemon: Daemon, read: Readings) -> dict[str, object]:
+def brief(daemon: Host, read: Readings) -> dict[str, object]:
     """The account without its checkpoints, from what was read before. Reads nothing."""
     doing = daemon.scrub.doing
     return {
@@ -83,12 +80,12 @@ def brief(daemon: Daemon, read: Readings) -> dict[str, object]:
     }
 
 
-def whole(daemon: Daemon, read: Readings) -> dict[str, object]:
+def whole(daemon: Host, read: Readings) -> dict[str, object]:
     """The account with its checkpoints, from what was read before. Reads nothing."""
     return brief(daemon, read) | {"checkpoints": _checkpoints(daemon, read)}
 
 
-def _checkpoints(daemon: Daemon, read: Readings) -> list[dict[str, object]]:
+def _checkpoints(daemon: Host, read: Readings) -> list[dict[str, object]]:
     now = time.monotonic()
     return [
         {
@@ -106,14 +103,14 @@ def _checkpoints(daemon: Daemon, read: Readings) -> list[dict[str, object]]:
     ]
 
 
-def _turn(daemon: Daemon, name: str, now: float) -> dict[str, object]:
+def _turn(daemon: Host, name: str, now: float) -> dict[str, object]:
     turn = daemon.roster.turns.get(name)
     if turn is None or turn.due == float("inf"):
         return {"next_sync_in": None, "failures": 0 if turn is None else turn.failures}
     return {"next_sync_in": max(0.0, turn.due - now), "failures": turn.failures}
 
 
-def _next_scrub(daemon: Daemon, read: Readings) -> float | None:
+def _next_scrub(daemon: Host, read: Readings) -> float | None:
     """Seconds until something is old enough to be read again and the window is open; None: there is nothing to read."""
     if read.due is None:
         return None

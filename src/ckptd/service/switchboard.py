@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ckptd.core import manifest as core_manifest
 from ckptd.core import wire
@@ -23,11 +23,9 @@ from ckptd.core.permit import crowded, permitted
 from ckptd.errors import CkptdError, ConfigError, PolicyError
 from ckptd.service import sockets
 from ckptd.service.account import Readings, account, brief, readings, whole
+from ckptd.service.host import Host
 from ckptd.service.hub import Subscription
 from ckptd.version import __version__
-
-if TYPE_CHECKING:
-    from ckptd.service.daemon import Daemon
 
 REQUEST_SECONDS = 10.0  # for a caller to say what it wants
 WATCH_EVERY = 1.0  # seconds between two standings for a watcher
@@ -39,7 +37,7 @@ class Switchboard:
 
     limit = wire.LONGEST_REQUEST
 
-    def __init__(self, daemon: Daemon, group: asyncio.TaskGroup) -> None:
+    def __init__(self, daemon: Host, group: asyncio.TaskGroup) -> None:
         self._daemon = daemon
         self._group = group
         self._callers: list[int] = []  # their uids

@@ -6,7 +6,6 @@ import os
 import sys
 from pathlib import Path
 
-import ckptd
 from ckptd.core.unit_files import SERVICE, Here, copies, instructions
 from ckptd.errors import MissingError
 from ckptd.service.workplace import Workplace
@@ -16,7 +15,7 @@ FOLDER = "systemd"
 
 def folder() -> Path:
     """Where the files are. Raises MissingError."""
-    package = Path(ckptd.__file__).parent
+    package = Path(__file__).parent.parent
     # Installed, they are part of the package; an editable install has them where they are written.
     for found in (package / FOLDER, package.parent.parent / FOLDER):
         if (found / SERVICE).is_file():
