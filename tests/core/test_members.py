@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from ckptd.core.members import (
-    RATIO_COUNTS_FROM,
     Accept,
     Entry,
     Refuse,
@@ -23,6 +22,7 @@ from ckptd.core.members import (
 from ckptd.core.models import UnpackSettings
 from ckptd.core.tree import Kind, TreeMember
 
+FLOOR = 1024 * 1024  # bytes from which on the default ratio counts
 SETTINGS = UnpackSettings(max_size=1000, max_members=6, max_path=40, max_depth=3)
 
 
@@ -199,11 +199,20 @@ def test_size(entry: Entry, spent: int, *, fits: bool) -> None:
         assert "max_size" in verdict.hint
 
 
+@pytest.mark.parametrize(
+    ("ratio", "unpacked", "fits"),
+    [(10, 65_536, True), (10, 65_537, False), (199, 65_537, False), (200, 65_537, True), (2000, 65_537, True)],
+)
+def test_where_a_ratio_begins_to_count(ratio: float, unpacked: int, *, fits: bool) -> None:
+    """A smaller one than the default is meant for small archives, too; a larger one never refuses more."""
+    assert (over_ratio(unpacked, 1, UnpackSettings(max_ratio=ratio)) is None) is fits
+
+
 def test_claims_count_for_the_ratio() -> None:
     """Before a byte of it is read."""
-    so_far = Seen(UnpackSettings(max_ratio=10), archive=RATIO_COUNTS_FROM)
-    assert isinstance(decide(file(b"a", 10 * RATIO_COUNTS_FROM), so_far), Accept)
-    verdict = decide(file(b"a", 10 * RATIO_COUNTS_FROM + 1), so_far)
+    so_far = Seen(UnpackSettings(max_ratio=10), archive=FLOOR)
+    assert isinstance(decide(file(b"a", 10 * FLOOR), so_far), Accept)
+    verdict = decide(file(b"a", 10 * FLOOR + 1), so_far)
     assert isinstance(verdict, Refuse)
     assert "max_ratio" in verdict.hint
 
@@ -211,8 +220,9 @@ def test_claims_count_for_the_ratio() -> None:
 @pytest.mark.parametrize(
     ("unpacked", "archive", "fits"),
     [
-        (RATIO_COUNTS_FROM, 1, True),
-        (RATIO_COUNTS_FROM + 1, 1, False),
+        (FLOOR, 1, True),
+        (FLOOR + 1, 1, False),
+        (10_000_000, 10_000, False),  # as gzip packs zeros
         (200 * 10**9, 10**9, True),
         (200 * 10**9 + 1, 10**9, False),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,6 +94,23 @@ COMPARED = {
         Differences(unreadable=("x",)),
     ),
     "all-unreadable": (found(**{TOP: "Permission denied"}), Differences(unreadable=(TOP,))),
+    "owner-may-write": (
+        found(TreeMember("d/f", Kind.FILE, 3, "ab" * 32, mode=0o644), FOLDER, LINK),
+        Differences(modes=("d/f",)),
+    ),
+    "others-may-not-read": (
+        found(TreeMember("d/f", Kind.FILE, 3, "ab" * 32, mode=0o440), FOLDER, LINK),
+        Differences(modes=("d/f",)),
+    ),
+    "set-group-ID-of-a-folder": (found(FILE, TreeMember("d", Kind.FOLDER, mode=0o2755), LINK), Differences()),
+    "set-user-ID-of-a-file": (
+        found(TreeMember("d/f", Kind.FILE, 3, "ab" * 32, mode=0o4444), FOLDER, LINK),
+        Differences(modes=("d/f",)),
+    ),
+    "top": (replace(found(FILE, FOLDER, LINK), mode=0o755), Differences()),
+    "shared-top": (replace(found(FILE, FOLDER, LINK), mode=0o2755), Differences()),
+    "top-that-all-may-write": (replace(found(FILE, FOLDER, LINK), mode=0o777), Differences(modes=(TOP,))),
+    "something-else": (replace(found(), instead="a link"), Differences(instead="a link")),
     "nothing": (found(), Differences(missing=("d", "d/f", "l"))),
 }
 

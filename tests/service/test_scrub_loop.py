@@ -33,10 +33,12 @@ from ckptd.store import lockfile
 from ckptd.store import scrub as medium
 from ckptd.store.digests import Blocks, Pieces, pieces_field
 from ckptd.store.history import rows
+from ckptd.store.inventory import tree_mark
 from ckptd.store.places import Places, prepare
 from ckptd.store.publish import keep_table, stamp
-from ckptd.store.records import FileRecord, load_files, save_files, save_sums
+from ckptd.store.records import FileRecord, load_files, save_files, save_sums, tree_key
 from ckptd.store.state import State
+from ckptd.store.trees import save_tree, scan
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
@@ -68,6 +70,7 @@ class Timed(Scrub):
     clock: Clock
     limit: float
     rests: list[float]
+    told: list[events.Event]
 
     async def _sleep(self, seconds: float) -> None:
         self.rests.append(seconds)
@@ -153,7 +156,7 @@ def shelf(tmp_path: Path) -> Shelf:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    for module in ("scrub", "reading", "judging"):
+    for module in ("scrub", "reading", "judging", "trees"):
         monkeypatch.setattr(f"ckptd.service.{module}.time", made)
     return made
 
@@ -188,7 +191,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
 
 async def live(shelf: Shelf, state: State, clock: Clock, seconds: float) -> Timed:
     """Scrub for `seconds` of simulated time."""
-    scrub = Timed(shelf.place, state, lambda event: None, shelf.tell)
+    told: list[events.Event] = []
+    scrub = Timed(shelf.place, state, told.append, shelf.tell)
+    scrub.told = told
     scrub.clock, scrub.limit, scrub.rests = clock, clock.now - NOW + seconds, []
     async with asyncio.timeout(60):
         with suppress(OverError):
@@ -213,6 +218,25 @@ def damage(path: Path, offset: int, data: bytes, *, traceless: bool = True) -> N
 
 async def record_of(state: State, name: str) -> FileRecord:
     return (await state.do(load_files))[f"{name}/{name}.bin"]
+
+
+def grow(shelf: Shelf, name: str) -> Path:
+    """A file's tree, with one member, last verified long ago."""
+    entry, tree = shelf.entries[name], shelf.places.tree(name)
+    (tree / "m").mkdir(parents=True)
+    (tree / "m/f").write_bytes(SMALL)
+    (tree / "m/f").chmod(0o444)
+    for folder in (tree, tree / "m"):
+        folder.chmod(0o755)
+    listed = scan(tree, lambda count: None).tree
+    save_tree(listed, shelf.places.trees, entry.sha256)
+    path, at, mark = tree_key(name), NOW - 6.9 * DAY, tree_mark(shelf.places, name)
+    shelf.records.append(
+        FileRecord(
+            path, name, entry.sha256, listed.size, mark, "", (), "", at, "intact", ages=Ages.whole(1, at).to_json()
+        )
+    )
+    return tree
 
 
 # --- the ordinary course ---------------------------------------------------------------------------------------------
@@ -287,6 +311,38 @@ async def test_damage_is_told_once(shelf: Shelf, clock: Clock, reads: Reads) -> 
     assert record.verdict == "corrupt"
     assert visits.count("corrupt") == 1
     assert reads.of("a") <= 8  # each piece once, the bad one again from the medium, and examined
+
+
+async def test_a_tree_that_others_may_write(shelf: Shelf, clock: Clock) -> None:
+    """No damage: its modes are set right, and that is told."""
+    shelf.add("a", SMALL)
+    tree = grow(shelf, "a")
+    (tree / "m").chmod(0o777)
+    (tree / "m/f").chmod(0o666)
+    async with shelf.opened() as state:
+        scrub = await live(shelf, state, clock, 3 * DAY)
+        record = (await state.do(load_files))[tree_key("a")]
+    assert ((tree / "m").stat().st_mode & 0o7777, (tree / "m/f").stat().st_mode & 0o7777) == (0o755, 0o444)
+    assert shelf.found == []
+    assert record.verdict == "intact"
+    told = [event.text for event in scrub.told if isinstance(event, events.Noted)]
+    assert len(told) == 1
+    assert "set right (m, m/f)" in told[0]
+
+
+async def test_a_link_in_place_of_a_tree(shelf: Shelf, clock: Clock, tmp_path: Path) -> None:
+    """Damage, noted and told; what it leads to is not read."""
+    shelf.add("a", SMALL)
+    tree = grow(shelf, "a")
+    tree.rename(tmp_path / "away")
+    tree.symlink_to(tmp_path / "away")
+    async with shelf.opened() as state:
+        await live(shelf, state, clock, 3 * DAY)
+        record = (await state.do(load_files))[tree_key("a")]
+    assert record.verdict == "corrupt"
+    found = shelf.found[0].outcome
+    assert (found.state, found.tree_only) == ("corrupt", True)
+    assert "a link stands in its place" in (found.error.message if found.error is not None else "")
 
 
 async def test_damage_that_stays_is_told_now_and_then(shelf: Shelf, clock: Clock, reads: Reads) -> None:

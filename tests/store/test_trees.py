@@ -85,8 +85,16 @@ def test_links_are_not_followed(made: Path, tmp_path: Path) -> None:
     (made / "out").symlink_to(tmp_path / "outside")
     assert TreeMember("out", Kind.LINK, target=str(tmp_path / "outside")) in tree_in(made).members
     (tmp_path / "planted").symlink_to(made)
-    with pytest.raises(StorageError, match="not a folder of ours"):
-        scan(tmp_path / "planted", ignore)
+    assert scan(tmp_path / "planted", ignore) == Found(tree_of({}), instead="a link")
+
+
+def test_something_else_in_its_place(tmp_path: Path) -> None:
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(b"x")
+    os.mkfifo(pipe)
+    assert scan(file, ignore).instead == "a plain file"
+    assert scan(pipe, ignore).instead == "a device, pipe or socket"
+    assert scan(file / "tree", ignore).unreadable == {TOP: "Not a directory"}
 
 
 def test_what_cannot_be_read(made: Path) -> None:

@@ -45,7 +45,6 @@ from archive_zoo import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckptd.core import members as members_module
 from ckptd.core.members import Entry, Type
 from ckptd.core.models import UnpackSettings
 from ckptd.core.tree import Kind, Tree, compare
@@ -183,12 +182,6 @@ COUNTS_FROM = 1024 * 1024
 BOMB = bytes(COUNTS_FROM + 1)
 
 
-@pytest.fixture
-def small_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count the ratio from a mebibyte on, which is quicker to make."""
-    monkeypatch.setattr(members_module, "RATIO_COUNTS_FROM", COUNTS_FROM)
-
-
 def inner_bomb() -> bytes:
     """A tar whose headers are honest."""
     return header(b"zeros", b"0", len(BOMB)) + BOMB + bytes(-len(BOMB) % BLOCK) + END
@@ -203,7 +196,6 @@ def inner_bomb() -> bytes:
         pytest.param(lambda: zip_of(Zipped(b"zeros", BOMB)), id="zip"),
     ],
 )
-@pytest.mark.usefixtures("small_bombs")
 def test_bombs(site: Site, pack: Callable[[], bytes]) -> None:
     with pytest.raises(PolicyError, match="200 times") as raised:
         site.unpack(pack())
@@ -211,7 +203,6 @@ def test_bombs(site: Site, pack: Callable[[], bytes]) -> None:
     assert not site.staging.exists()
 
 
-@pytest.mark.usefixtures("small_bombs")
 def test_a_bomb_of_many_headers(site: Site) -> None:
     """Its members are small; what it unpacks to is not."""
     many = pax(b"g", comment=b"x" * 900_000)

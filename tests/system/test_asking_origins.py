@@ -288,7 +288,9 @@ def test_update_accepts_what_drift_reported(origin: Origin, locked: Workplace) -
 
 def test_one_name_within_another(origin: Origin, site: Workplace) -> None:
     """The history of `a` is nothing to `ab`, and that of `ab` is found."""
-    site.write({"name": "a", "url": origin.put("/a", b"one" * 100)}, {"name": "ab", "url": origin.put("/ab", b"2" * 300)})
+    site.write(
+        {"name": "a", "url": origin.put("/a", b"one" * 100)}, {"name": "ab", "url": origin.put("/ab", b"2" * 300)}
+    )
     site.sync().expect(0)
     assert site.run("drift", "ab", "--json").expect(0).entry("ab")["state"] == "same"
 

@@ -226,21 +226,159 @@ def test_archive_and_tree_damaged(origin: Origin, grown: Workplace) -> None:
     grown.verify().expect(0)
 
 
-def test_a_foreign_thing_in_its_place(grown: Workplace) -> None:
-    """A link or file under the tree's name is nobody's to remove: said, and left."""
+def plant(tree: Path, what: str) -> None:
+    """Put something that is no folder in place of the tree, whatever stood there."""
+    if tree.is_symlink() or tree.is_file():
+        tree.unlink()
+    else:
+        shutil.rmtree(tree)
+    if what == "a plain file":
+        tree.write_bytes(b"not a tree\n")
+        return
+    elsewhere = tree.parents[2] / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / "ckpt.index").write_bytes(b"somebody's")
+    (elsewhere / "ckpt.data-00000-of-00001").write_bytes(b"somebody's")
+    tree.symlink_to(elsewhere if what == "a link" else "nowhere", target_is_directory=True)
+
+
+FOREIGN = {"plain file": "a plain file", "link": "a link", "dangling": "a link to nothing"}
+
+
+@pytest.mark.parametrize("what", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("command", ["verify", "sync", "update"])
+def test_a_foreign_thing_in_its_place(grown: Workplace, what: str, command: str) -> None:
+    """It is damage like any other, is taken into quarantine, and what a link leads to stays as it is."""
     tree = tree_of(grown)
-    shutil.rmtree(tree)
-    elsewhere = grown.root / "elsewhere"
-    elsewhere.mkdir()
-    tree.symlink_to(elsewhere)
-    grown.verify().expect(3, 5)
-    run = grown.verify("--repair")
-    assert run.status in {3, 5}, run
-    assert tree.is_symlink()
-    assert list(elsewhere.iterdir()) == []
-    run = grown.sync(invariants=False)
-    assert run.status in {3, 5}, run
-    assert tree.is_symlink()
+    plant(tree, what)
+    named = what.removesuffix(" to nothing")
+    found = grown.verify().expect(3)
+    assert f"{named} stands in its place" in found.message("a")
+    status = grown.run("status", "--json", invariants=False).entry("a")
+    assert status["state"] == "damaged"
+    assert f"{named} stands in place of its tree" in str(status["error"])
+    assert "verify --repair a" in str(status["error"])
+    run = grown.run("path", "a", invariants=False).expect(1)
+    assert run.out == ""
+    assert "ckptd " in run.err
+    mending = {
+        "verify": lambda: grown.verify("--repair"),
+        "sync": lambda: grown.sync(invariants=False),
+        "update": lambda: grown.run("update", "a", "--json", invariants=False),
+    }
+    mended = mending[command]().expect(0).entry("a")
+    assert "it was moved to" in str(mended["notes"])
+    assert not tree.is_symlink()
+    assert contents(tree) == ONE
+    grown.verify().expect(0)
+    (kept,) = (entry for entry in (grown.state / "quarantine").iterdir())
+    assert f"{named} stood in place of its tree" in (kept / "report.json").read_text()
+    if what == "a plain file":
+        assert [path.read_bytes() for path in kept.glob("*.bin")] == [b"not a tree\n"]
+    if what == "a link":
+        assert len(list((grown.root / "elsewhere").iterdir())) == 2
+
+
+def test_repaired_is_said_of_what_is_right(grown: Workplace) -> None:
+    """Also where what stands there has the inode number of the folder that it replaced, which happens often."""
+    tree = tree_of(grown)
+    for _ in range(4):
+        plant(tree, "a plain file")
+        assert grown.verify("--repair").expect(0).entry("a")["state"] == "repaired"
+        assert contents(tree) == ONE
+
+
+def test_repair_where_nothing_can_be_remembered(grown: Workplace) -> None:
+    """What was found is what is mended, though the state may say that all is well."""
+    write(tree_of(grown) / "resnet" / "checkpoint", b"other\n")
+    script = (
+        "import sys; from ckptd.service import verify;"
+        "verify.Audit._remember = lambda self, reader: __import__('asyncio').sleep(0);"
+        "from ckptd.cli.main import main; sys.argv = ['ckptd', 'verify', '--repair', '--json']; main()"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=grown.root, env=grown.environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (run.returncode, '"repaired"' in run.stdout) == (0, True), run
+    assert contents(tree_of(grown)) == ONE
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_tree_that_is_wanted_no_more(origin: Origin, site: Workplace, *, keep: bool) -> None:
+    """It stays, is verified, and is mended: the archive, which is what is wanted, is kept beside it."""
+    unpacked(site, origin, keep_archive=keep)
+    sync(site)
+    site.write({"name": "a", "url": origin.url(PATH)}, unpack={"keep_archive": keep})
+    sync(site)
+    write(tree_of(site) / "resnet" / "checkpoint", b"other\n")
+    site.verify().expect(3)
+    assert site.run("status", "--json", invariants=False).entry("a")["state"] == "damaged"
+    assert site.verify("--repair").expect(0).entry("a")["state"] == "repaired"
+    assert contents(tree_of(site)) == ONE
+    assert (site.store / "a" / "model.tar.gz").read_bytes() == A
+    site.verify().expect(0)
+
+
+def test_status_knows_a_damaged_tree(grown: Workplace) -> None:
+    """What verify found is what status says, until it is mended."""
+    write(tree_of(grown) / "resnet" / "checkpoint", b"other\n")
+    grown.verify().expect(3)
+    status = grown.run("status", "--json", invariants=False).entry("a")
+    assert status["state"] == "damaged"
+    error = status["error"]
+    assert isinstance(error, dict)
+    assert error["message"] == "its tree is damaged"
+    assert error["hint"] == "run `ckptd verify --repair a`"
+    grown.verify("--repair").expect(0)
+    assert grown.run("status", "--json", invariants=False).expect(0).entry("a")["state"] == "present"
+
+
+def test_one_verdict_for_one_name(grown: Workplace) -> None:
+    """Whoever reads the lines as they come is not told that it is intact before its tree has been read."""
+    write(tree_of(grown) / "resnet" / "checkpoint", b"other\n")
+    lines = [line for line in grown.run("verify", invariants=False).expect(3).err.splitlines() if line[:2] == "a:"]
+    assert [line.split()[1] for line in lines] == ["corrupt:"]
+    grown.verify("--repair").expect(0)
+    assert "a: intact" in grown.run("verify", invariants=False).expect(0).err
+
+
+# ---- modes
+
+
+def loosen(tree: Path) -> None:
+    (tree / "resnet").chmod(0o777)
+    (tree / "resnet" / "checkpoint").chmod(0o666)
+
+
+def modes(tree: Path) -> list[int]:
+    return [stat.S_IMODE(path.lstat().st_mode) for path in (tree, tree / "resnet", tree / "resnet" / "checkpoint")]
+
+
+def test_modes_are_told_and_set_right(origin: Origin, grown: Workplace) -> None:
+    """Weights that others may write are told of (0, intact), and set right without unpacking anew."""
+    tree = tree_of(grown)
+    inode = tree.stat().st_ino
+    loosen(tree)
+    told = grown.verify().expect(0).entry("a")
+    assert told["state"] == "intact"
+    assert "2 of its tree with modes that are not as they were made (resnet, resnet/checkpoint)" in str(told["notes"])
+    assert modes(tree) == [0o755, 0o777, 0o666]
+    mended = grown.verify("--repair").expect(0).entry("a")
+    assert mended["state"] == "intact"
+    assert "set right (resnet, resnet/checkpoint)" in str(mended["notes"])
+    assert modes(tree) == [0o755, 0o755, 0o444]
+    loosen(tree)
+    tree.chmod(0o775)
+    assert (
+        grown.run("sync", "--dry-run", invariants=False).expect(0).out == "a: would set the modes of its tree right\n"
+    )
+    assert "set right (., resnet, resnet/checkpoint)" in str(sync(grown)["notes"])
+    assert modes(tree) == [0o755, 0o755, 0o444]
+    assert "notes" not in sync(grown)
+    assert "notes" not in grown.verify().expect(0).entry("a")
+    assert tree.stat().st_ino == inode
+    assert origin.requests() == []
 
 
 # ---- updating
@@ -343,13 +481,30 @@ def test_attacks(origin: Origin, site: Workplace, attack: str) -> None:
 
 def test_a_bomb(origin: Origin, site: Workplace) -> None:
     """[unpack] max_ratio: a bomb is refused long before the disk is full, and its limits can be set."""
-    body = packed({"zeros": bytes(80_000_000)}, level=9)
-    unpacked(site, origin, body)
-    assert "policy" in str(sync(site, status=1)["error"])
-    assert not tree_of(site).exists()
+    large, body = (packed({"zeros": bytes(size)}, level=9) for size in (80_000_000, 10_000_000))
+    for bomb in (large, body):
+        unpacked(site, origin, bomb)
+        run = site.run("update", "a", "--json", invariants=False).expect(1)
+        assert run.kind("a") == "policy"
+        assert not tree_of(site).exists()
     unpacked(site, origin, body, max_ratio=2000)
     sync(site)
-    assert (tree_of(site) / "zeros").stat().st_size == 80_000_000
+    assert (tree_of(site) / "zeros").stat().st_size == 10_000_000
+
+
+def test_a_ratio_that_somebody_set(origin: Origin, site: Workplace) -> None:
+    """[unpack] max_ratio in the manifest holds for small archives, too; the default lets small ones be mostly zeros."""
+    body = packed({"zeros": bytes(500_000)}, level=9)
+    unpacked(site, origin, body, max_ratio=10)
+    error = sync(site, status=1)["error"]
+    assert isinstance(error, dict)
+    assert "more than 10 times" in error["message"]
+    assert "max_ratio" in error["hint"]
+    unpacked(site, origin, packed({"few": b"x"}, level=9), max_ratio=1)
+    site.run("update", "a", invariants=False).expect(0)
+    unpacked(site, origin, body)
+    site.run("update", "a", invariants=False).expect(0)
+    assert (tree_of(site) / "zeros").stat().st_size == 500_000
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def _audit(
     with show.watching("verify", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
         audit = Audit(workplace, emit, sha256=bool(asked["sha256"]))
         outcomes = run(audit.run(names, older_than=older if isinstance(older, float) else None))
-        if asked["repair"] and any(outcome.exit_status for outcome in outcomes):
+        if asked["repair"] and any(outcome.exit_status or outcome.loose for outcome in outcomes):
             from ckptd.service.repair import Repair  # noqa: PLC0415
 
             outcomes = run(Repair(workplace, emit, outcomes).run())

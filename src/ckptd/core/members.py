@@ -24,7 +24,6 @@ SHARED_FOLDER_MODE = 0o2755  # where the store has a group
 LONGEST_NAME = 255  # bytes of one name in a path (NAME_MAX)
 MOST_LINKS = 40  # followed on the way to one target, as Linux does (path_resolution(7))
 MOST_STEPS = 512  # names on the way to one target, through all links
-RATIO_COUNTS_FROM = 64 * 1024 * 1024  # bytes; less than that harms nobody, and small archives are mostly padding
 LATEST_MTIME = 86_400.0  # seconds after now
 SET_ID_BITS = 0o6000
 
@@ -300,7 +299,7 @@ def _too_much(made: Accept, size: int, seen: Seen) -> Refuse | None:
 
 def over_ratio(unpacked: int, archive: int, settings: UnpackSettings) -> Refuse | None:
     """Whether `unpacked` bytes are too many for an archive of `archive` bytes."""
-    if unpacked <= max(RATIO_COUNTS_FROM, settings.max_ratio * archive):
+    if unpacked <= max(settings.ratio_from, settings.max_ratio * archive):
         return None
     return Refuse(
         f"its {archive} bytes unpack to more than {settings.max_ratio:g} times as many", _raise_limit("max_ratio")

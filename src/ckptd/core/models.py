@@ -97,6 +97,15 @@ class UnpackSettings:
     max_depth: int = 64  # folders on the way to a member
     keep_archive: bool = True  # False: only the tree stays, and a repair fetches the archive again
 
+    @property
+    def ratio_from(self) -> int:
+        """Unpacked bytes from which on the ratio counts.
+
+        Small models may be mostly zeros, which the default lets pass; whoever asks for less than the default means
+        small archives, too, but for the padding that any tar has.
+        """
+        return 1024 * 1024 if self.max_ratio >= UnpackSettings().max_ratio else 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
@@ -260,3 +269,4 @@ class Outcome:
     case: Case | None = None
     tree_only: bool = False  # the archive is as it should be, its unpacked tree is not
     usable: str | None = None  # of which kind is what a config wants of it; only `status` looks
+    loose: tuple[str, ...] = ()  # paths in its tree, all of it intact, whose modes are not as they were made

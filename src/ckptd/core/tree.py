@@ -13,6 +13,7 @@ from enum import StrEnum
 
 SCHEMA = 1
 TOP = "."  # the path of the top folder itself, where it is named
+TOP_MODE = 0o755  # of the top folder, which is no member; in a store with a group it is set-group-ID, too
 
 
 class Kind(StrEnum):
@@ -51,22 +52,29 @@ class Found:
 
     tree: Tree
     unreadable: Mapping[str, str] = field(default_factory=dict)
+    mode: int | None = None  # of the top folder itself
+    instead: str = ""  # what stands in its place and is no folder: "a link"
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Paths by what is the matter with them, each list sorted. `modes` are those whose content is right."""
+    """Paths by what is the matter with them, each list sorted.
+
+    `modes` are those whose content is right, and which let others do more than they were made for or keep them from
+    reading. With `instead` there is no folder to look into: something else stands in its place.
+    """
 
     added: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
+    instead: str = ""
 
     @property
     def intact(self) -> bool:
         """Every member is there with its content, and nothing else is. Modes do not count."""
-        return not (self.added or self.missing or self.changed or self.unreadable)
+        return not (self.added or self.missing or self.changed or self.unreadable or self.instead)
 
 
 def tree_of(members: Mapping[str, TreeMember], notes: tuple[str, ...] = ()) -> Tree:
@@ -77,19 +85,37 @@ def tree_of(members: Mapping[str, TreeMember], notes: tuple[str, ...] = ()) -> T
 def compare(tree: Tree, found: Found) -> Differences:
     """What became of `tree`. A missing folder's members are missing too, an added folder's are added too; of what lies
     in an unreadable folder nothing is said."""
+    if found.instead:
+        return Differences(instead=found.instead)
     wanted = {member.path: member for member in tree.members}
     there = {member.path: member for member in found.tree.members}
     unreadable = found.unreadable
     both = [path for path in sorted(wanted.keys() & there.keys()) if path not in unreadable]
     changed = [path for path in both if _content(wanted[path]) != _content(there[path])]
     odd = set(changed)
+    loose = [
+        path for path in both if path not in odd and loosened(wanted[path].kind, wanted[path].mode, there[path].mode)
+    ]
+    if found.mode is not None and loosened(Kind.FOLDER, TOP_MODE, found.mode):
+        loose.insert(0, TOP)
     return Differences(
         added=tuple(path for path in sorted(there.keys() - wanted.keys()) if path not in unreadable),
         missing=tuple(path for path in sorted(wanted.keys() - there.keys()) if not _hidden(path, unreadable)),
         changed=tuple(changed),
         unreadable=tuple(sorted(unreadable)),
-        modes=tuple(path for path in both if path not in odd and wanted[path].mode != there[path].mode),
+        modes=tuple(loose),
     )
+
+
+def loosened(kind: Kind, wanted: int, found: int) -> bool:
+    """Whether a mode lets anybody do more than the mode it was made with, or keeps somebody from reading.
+
+    A folder's set-group-ID bit harms nobody, and says no more than that the store has, or had, a group.
+    """
+    if kind not in {Kind.FILE, Kind.FOLDER}:
+        return False
+    more = found & ~wanted & (0o6777 if kind is Kind.FILE else 0o777)
+    return bool(more or wanted & 0o555 & ~found)
 
 
 def _hidden(path: str, unreadable: Container[str]) -> bool:

@@ -199,6 +199,8 @@ def outcome_of(found: Mapping[str, object]) -> Outcome:
         values["trust"] = Trust(trust) if isinstance(trust, str) else None
         notes = values.get("notes", [])
         values["notes"] = tuple(notes) if isinstance(notes, list) else ()
+        loose = values.get("loose", [])
+        values["loose"] = tuple(loose) if isinstance(loose, list) else ()
         return Outcome(**values)  # type: ignore[arg-type]  # what is of another type is refused below or shown as it is
     except (TypeError, ValueError, LookupError):
         raise ConfigError(

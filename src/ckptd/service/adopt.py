@@ -136,6 +136,10 @@ class Adoption:
         """Take in the file that was found for it, unless it has come meanwhile."""
         return self._actions.get(task.checkpoint.name) if isinstance(task.action, Fetch) else None
 
+    def regrows(self, task: Task) -> bool:
+        """Where one is wanted and does not stand."""
+        return task.tree
+
     async def secure(self, task: Task) -> None:
         """Nothing is replaced."""
 

@@ -54,6 +54,10 @@ class Remedy(Protocol):
         """What is to be done about this checkpoint; None when there is nothing to mend any more."""
         ...
 
+    def regrows(self, task: Task) -> bool:
+        """Whether its tree is made again, whatever is known of the one that stands."""
+        ...
+
     async def secure(self, task: Task) -> None:
         """Keep the damaged bytes, before proven ones take their place. Raises StorageError."""
         ...

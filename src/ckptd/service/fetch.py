@@ -23,6 +23,7 @@ from ckptd.service.in_place import Vouching, Watch
 from ckptd.service.linking import link_in
 from ckptd.service.sync import Task, finished, kept, plan, refused, settle_without_work
 from ckptd.service.tenancy import Tenancy, tenancy
+from ckptd.service.trees import tightened
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory, scrub
 from ckptd.store.places import storage_error
@@ -122,7 +123,7 @@ class Pass:
         tasks = plan(workplace, self._records, update=self._update)
         if self._remedy is None:
             return tasks
-        remedied = [(task, self._remedy.action(task)) for task in tasks]
+        remedied = [(replace(task, tree=self._remedy.regrows(task)), self._remedy.action(task)) for task in tasks]
         return [replace(task, action=action) if action is not None else task for task, action in remedied]
 
     async def _all(self, tasks: Sequence[Task], budget: Budget) -> list[Outcome]:
@@ -160,19 +161,26 @@ class Pass:
         if outcome.error is not None or not task.checkpoint.unpack or outcome.sha256 is None:
             return outcome
         changed = task.entry is None or task.entry.sha256 != outcome.sha256
-        if not (task.tree or changed):
-            return outcome
         try:
+            if not (task.tree or changed):
+                return await self._tighten(outcome) if task.loose else outcome
             if not await self._tenant.thread(self._places.final(task.checkpoint).exists):
                 # Only its tree was kept, and that is damaged: the archive has to come again.
                 outcome = await self._delivery.fetch(task, mends=True)
             if outcome.error is None:
                 unpack = self._manifest.unpack
+                if not any(each.unpack for each in self._manifest.checkpoints if each.name == outcome.name):
+                    unpack = replace(unpack, keep_archive=True)  # a tree that was wanted once is mended beside it
                 notes = await self._tenant.grower.grow(task.checkpoint, outcome.sha256 or "", unpack)
                 outcome = replace(outcome, notes=(*outcome.notes, *notes))
         except CkptdError as error:
             return refused(task, error, self._places, fetched=outcome.bytes_fetched)
         return outcome
+
+    async def _tighten(self, outcome: Outcome) -> Outcome:
+        """Set the modes in a tree right. Raises StorageError."""
+        notes = await self._tenant.thread(lambda: tightened(self._places, outcome.name))
+        return replace(outcome, notes=(*outcome.notes, *notes))
 
     async def _file(self, task: Task) -> Outcome:
         """One checkpoint's file, to its outcome, whatever happens to it."""

@@ -29,6 +29,8 @@ def archive_path(workplace: Workplace, checkpoint: Checkpoint) -> Path:
     final = workplace.places.final(checkpoint)
     entry = workplace.lock.entries.get(checkpoint.name)
     hint = f"run `ckptd sync {checkpoint.name}`"
+    if checkpoint.in_place is None:
+        _refuse_links(workplace, checkpoint, final)
     if entry is None:
         raise MissingError(f"{checkpoint.name} is not locked: it was never fetched", hint=hint)
     try:
@@ -46,9 +48,11 @@ def candidates(workplace: Workplace, checkpoint: Checkpoint) -> tuple[tuple[Find
         final = archive_path(workplace, checkpoint)
         return (recognise_file(final.name, _head(final)),), final
     tree = workplace.places.tree(checkpoint.name)
+    _refuse_links(workplace, checkpoint, tree)
     if workplace.lock.entries.get(checkpoint.name) is None or not tree.is_dir():
         hint = f"run `ckptd sync {checkpoint.name}`"
-        raise MissingError(f"{checkpoint.name} is not unpacked: {tree} is missing", hint=hint)
+        what = "is no folder" if tree.exists() else "is missing"
+        raise MissingError(f"{checkpoint.name} is not unpacked: {tree} {what}", hint=hint)
     files = [os.path.relpath(os.path.join(folder, name), tree) for folder, _, names in os.walk(tree) for name in names]
     return recognise_tree(files, {path: _text(tree / path) for path in texts_needed(files)}), tree
 
@@ -90,6 +94,15 @@ def kind_of(workplace: Workplace, checkpoint: Checkpoint) -> Kind | None:
     except MissingError:
         return None
     return choose(finds)[0].kind
+
+
+def _refuse_links(workplace: Workplace, checkpoint: Checkpoint, path: Path) -> None:
+    """No path leads through a link in our own folders, which somebody else has put there. Raises MissingError."""
+    for each in (workplace.places.folder(checkpoint.name), path):
+        if each.is_symlink():
+            repair = f"run `ckptd verify --repair {checkpoint.name}`"
+            hint = repair if each == path else "move the link away, and run `ckptd sync`"
+            raise MissingError(f"{checkpoint.name} is damaged: a link stands in place of {each}", hint=hint)
 
 
 def _absolute(find: Find, base: Path) -> Located:

@@ -11,14 +11,14 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from ckptd.core import events, quarantine
 from ckptd.core.models import Checkpoint, LockEntry, OnDamage, Outcome, Problem, Trust, Usage
-from ckptd.core.plan import Check, Conflict, Fetch, Mend, in_place_hint
+from ckptd.core.plan import Check, Conflict, Fetch, Keep, Mend, Relock, in_place_hint
 from ckptd.core.quarantine import Report
 from ckptd.core.remedy import MENDABLE, remedy
 from ckptd.core.urls import file_name
@@ -26,10 +26,11 @@ from ckptd.errors import CkptdError, DriftError, IntegrityError
 from ckptd.service.fetch import Pass
 from ckptd.service.sync import Task
 from ckptd.service.tenancy import Tenancy
+from ckptd.service.trees import loose_note, tightened
 from ckptd.service.workplace import Workplace
-from ckptd.store import history, state
+from ckptd.store import history, inventory, state
 from ckptd.store import quarantine as folder
-from ckptd.store.records import read_only
+from ckptd.store.records import FileRecord, read_only, tree_key
 
 ROWS = 20  # of the history that go into a report
 
@@ -53,6 +54,7 @@ class Repair:
         self._found = {outcome.name: outcome for outcome in outcomes}
         self._evidence: dict[str, Path] = {}
         self._held: set[str] = set()
+        self._seen: set[str] = set()  # what the pass makes anew, or reads
 
     async def run(self, *, hold: bool = False) -> list[Outcome]:
         """The outcomes anew, after mending what could be; with `hold` after taking away what is damaged.
@@ -61,13 +63,17 @@ class Repair:
         """
         if hold:
             return [await self._take_away(outcome) for outcome in self._found.values()]
+        for outcome in self._found.values():
+            if outcome.loose:
+                self._found[outcome.name] = await self._tightened(outcome)
         known = {checkpoint.name: checkpoint for checkpoint in self._workplace.manifest.checkpoints}
         self._found = {name: self._left(outcome, named=name in known) for name, outcome in self._found.items()}
         damaged = {name for name, outcome in self._found.items() if outcome.state in MENDABLE}
         damaged -= self._places.watched.keys()
         damaged -= {name for name in damaged - known.keys() if self._found[name].state == "missing"}
+        records = await asyncio.to_thread(inventory.records, self._places)
         wanted = [
-            _as_locked(known.get(name), entry)
+            _as_locked(known.get(name), entry, tree=has_tree(entry, records))
             for name in sorted(damaged)
             if (entry := self._workplace.lock.entries.get(name)) is not None
         ]
@@ -81,16 +87,17 @@ class Repair:
             )
         except CkptdError as error:
             return [self._not_mended(outcome, error) for outcome in self._found.values()]
-        mended = {outcome.name: await self._settled(outcome) for outcome in done}
+        records = await asyncio.to_thread(inventory.records, self._places)
+        mended = {outcome.name: await self._settled(outcome, records) for outcome in done}
         await asyncio.to_thread(self._tidy)
         return [mended.get(name, outcome) for name, outcome in self._found.items()]
 
-    async def _settled(self, done: Outcome) -> Outcome:
-        """What is told of a checkpoint in the end; if the policy is to hold, what could not be mended loses its name."""
-        hold = self._settings.on_damage is OnDamage.HOLD
+    async def _settled(self, done: Outcome, records: Mapping[str, FileRecord]) -> Outcome:
+        """What is told of a checkpoint in the end; if the policy is to hold, what was not mended loses its name."""
+        hold = self._settings.on_damage is OnDamage.HOLD and not self._found[done.name].tree_only
         if done.error is not None and hold and done.name not in self._held:
             return await self._take_away(self._found[done.name], f"{done.error.message}; ")
-        return self._after(done)
+        return self._after(done, records)
 
     async def _take_away(self, found: Outcome, why: str = "") -> Outcome:
         """Damaged bytes lose their name at once: nobody is to read them, whatever can be had instead."""
@@ -121,8 +128,20 @@ class Repair:
             return self._not_mended(found, Problem("policy", "the manifest does not name it any more", hint))
         return found
 
-    def _after(self, done: Outcome) -> Outcome:
-        """What is told of a checkpoint in the end: what was found, and what came of mending it."""
+    async def _tightened(self, found: Outcome) -> Outcome:
+        """What is told of a tree that was intact but for its modes, which are set right."""
+        try:
+            notes = await asyncio.to_thread(tightened, self._places, found.name)
+        except CkptdError as error:
+            return replace(found, notes=(*found.notes, f"not mended: {error.message}"))
+        told = loose_note(found.name, found.loose)
+        return replace(found, loose=(), notes=(*(note for note in found.notes if note not in told), *notes))
+
+    def _after(self, done: Outcome, records: Mapping[str, FileRecord]) -> Outcome:
+        """What is told of a checkpoint in the end: what was found, and what came of mending it.
+
+        `repaired` is said only of what was then seen to be right.
+        """
         found = self._found[done.name]
         case, evidence = found.case, self._evidence.get(done.name)
         if case is not None and evidence is not None:
@@ -131,9 +150,15 @@ class Repair:
         if done.error is not None and evidence is not None and done.name not in self._held:
             with suppress(CkptdError):  # it could not be published after all
                 folder.amend(self._places, evidence.name, quarantine.Action.KEPT)
-        if done.error is None:
-            return replace(found, state="repaired", error=None, exit_status=0, trust=done.trust)
-        return self._not_mended(found, done.error)
+        if done.error is not None:
+            return self._not_mended(found, done.error)
+        entry = self._workplace.lock.entries[done.name]
+        grown = not has_tree(entry, records) or inventory.tree_stands(self._places, done.name, entry.sha256, records)
+        if done.name not in self._seen or not grown:
+            why = "its tree does not stand" if not grown else "the lock or the manifest says otherwise by now"
+            return self._not_mended(found, Problem("storage", why, f"run `ckptd verify {done.name}` again"))
+        notes = tuple(dict.fromkeys((*found.notes, *done.notes)))
+        return replace(found, state="repaired", error=None, exit_status=0, trust=done.trust, notes=notes)
 
     def _not_mended(self, found: Outcome, why: CkptdError | Problem) -> Outcome:
         if found.error is None or found.state not in MENDABLE:
@@ -149,8 +174,24 @@ class Repair:
 
     # --- what a pass asks ----------------------------------------------------------------------------------------
 
+    def regrows(self, task: Task) -> bool:
+        """Whether its tree is made again: what was found is held against what is remembered of it."""
+        found = self._found.get(task.checkpoint.name)
+        again = task.tree
+        if found is not None and found.tree_only and task.entry is not None:
+            again = again or task.entry.sha256 == found.sha256
+        if again:
+            self._seen.add(task.checkpoint.name)
+        return again
+
     def action(self, task: Task) -> Mend | Fetch | None:
         """What is to be done about this checkpoint; None when the lock or the manifest says otherwise by now."""
+        action = self._action(task)
+        if action is not None or not isinstance(task.action, Keep | Relock):
+            self._seen.add(task.checkpoint.name)
+        return action
+
+    def _action(self, task: Task) -> Mend | Fetch | None:
         found = self._found.get(task.checkpoint.name)
         same = task.entry is not None and found is not None and task.entry.sha256 == found.sha256
         if found is None or not same or isinstance(task.action, Conflict):
@@ -247,10 +288,19 @@ class Repair:
         return ()
 
 
-def _as_locked(known: Checkpoint | None, entry: LockEntry) -> Checkpoint:
-    """The checkpoint whose file is locked: the manifest may name another file by now, or not name it any more."""
+def has_tree(entry: LockEntry, records: Mapping[str, FileRecord]) -> bool:
+    """Whether a tree was made from the locked archive."""
+    record = records.get(tree_key(entry.name))
+    return record is not None and record.sha256 == entry.sha256
+
+
+def _as_locked(known: Checkpoint | None, entry: LockEntry, *, tree: bool) -> Checkpoint:
+    """The checkpoint whose file is locked: the manifest may name another file by now, or not name it any more.
+
+    With `tree` it has one, which is mended too, whether the manifest still wants it or not.
+    """
     if known is not None and known.file_name == file_name(entry.url):
-        return known
+        return replace(known, unpack=known.unpack or tree)
     pin = entry.sha256 if entry.trust is Trust.PINNED else None
     mirrors = (known.url, *known.mirrors) if known is not None else ()
-    return Checkpoint(entry.name, entry.url, file_name(entry.url), mirrors, sha256=pin)
+    return Checkpoint(entry.name, entry.url, file_name(entry.url), mirrors, sha256=pin, unpack=tree)

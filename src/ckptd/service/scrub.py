@@ -27,6 +27,7 @@ from ckptd.service.promise import kept_files, unread
 from ckptd.service.reading import Reader
 from ckptd.service.workplace import Workplace
 from ckptd.store.history import add_history
+from ckptd.store.places import Places
 from ckptd.store.publish import stamp
 from ckptd.store.records import FileRecord, load_files, save_verdict, tree_key
 from ckptd.store.state import State
@@ -185,14 +186,7 @@ class Scrub:
         record, places = reader.files.records[tree_key(entry.name)], place.places
         progress = reader.progress(entry.name)
         outcome = Outcome(entry.name, "intact", entry.size, entry.sha256, entry.trust, str(places.tree(entry.name)))
-        try:
-            audited = await reader.thread(lambda: trees.audit(places, entry, record, "scrub", progress))
-        except CkptdError as error:
-            self._emit(events.Noted(entry.name, error.message))
-            ages = Ages.from_json(record.ages).unmark(0, 1, time.time())
-            bad = replace(record, ages=ages.to_json(), verdict="corrupt")
-            await self._state.do(lambda database: save_verdict(database, bad))
-            return
+        audited = await reader.thread(lambda: trees.audit(places, entry, record, "scrub", progress))
         self._done += record.size
 
         def save(database: Connection) -> None:
@@ -201,8 +195,19 @@ class Scrub:
 
         await self._state.do(save)
         merged = trees.with_tree(outcome, audited)
-        if merged is not outcome:
+        if merged.exit_status != EXIT_STATUS["intact"]:
             await self._found(Judged(merged))
+        elif merged.loose:
+            await self._tighten(reader, places, merged)
+
+    async def _tighten(self, reader: Reader, places: Places, outcome: Outcome) -> None:
+        """Set the modes in a tree right that is intact otherwise, and say so."""
+        try:
+            notes = await reader.thread(lambda: trees.tightened(places, outcome.name))
+        except CkptdError as error:
+            notes = (*outcome.notes, f"{error.message}; {error.hint}")
+        for note in notes:
+            self._emit(events.Noted(outcome.name, note))
 
     def _held(self, decision: Read) -> bool:
         return self._gate.paused and decision.haste < Haste.ANY_LOAD

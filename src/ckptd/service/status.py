@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
-from ckptd.core.models import Checkpoint, Outcome, Problem
+from ckptd.core.models import Checkpoint, LockEntry, Outcome, Problem
 from ckptd.core.plan import CONDEMNED, Amiss, Check, Conflict, Distrust, Fetch, Found, Keep, decide
 from ckptd.core.units import format_size
 from ckptd.service.locate import kind_of
 from ckptd.service.workplace import Workplace
 from ckptd.store import inventory
 from ckptd.store.owner import holder
+from ckptd.store.places import Places
 from ckptd.store.records import FileRecord, PartialRecord, load_partials, read_only
 
 
@@ -69,15 +70,12 @@ def _standing(
     action = decide(checkpoint, entry, found, workplace.manifest.policy.require)
     state, note, error = "present", "", None
     places = workplace.places
+    damage = inventory.tree_damage(places, checkpoint.name, entry.sha256, records) if entry is not None else ""
     stands = entry is not None and inventory.tree_stands(places, checkpoint.name, entry.sha256, records)
-    if (
-        entry is not None
-        and stands
-        and inventory.archive_dropped(places, inventory.key_of(checkpoint), entry.sha256, records)
-    ):
+    if entry is not None and stands and _dropped(places, checkpoint, entry, records):
         action = Keep("unpacked, and its archive is not kept")
         final, found = places.tree(checkpoint.name), Found(entry.size)
-    elif checkpoint.unpack and not stands and isinstance(action, Keep):
+    elif checkpoint.unpack and not (stands or damage) and isinstance(action, Keep):
         note = f"not unpacked; run `ckptd sync {checkpoint.name}`"
     match action:
         case Fetch(reason, mends=mends):
@@ -96,6 +94,8 @@ def _standing(
             pass
         case _:
             note = "the lock would change with the next sync"
+    if damage and (state in {"present", "touched"} or _dropped(places, checkpoint, entry, records)):
+        state, note = "damaged", damage
     if state == "partial" and partial is not None:
         whole = f" of {format_size(partial.total)}" if partial.total else ""
         note = f"{format_size(partial.written.size)}{whole} are here; `ckptd sync` goes on from there"
@@ -114,6 +114,14 @@ def _standing(
         error=error,
     )
     return outcome, note
+
+
+def _dropped(
+    places: Places, checkpoint: Checkpoint, entry: LockEntry | None, records: Mapping[str, FileRecord]
+) -> bool:
+    """Whether only its tree was kept."""
+    key = inventory.key_of(checkpoint)
+    return entry is not None and inventory.archive_dropped(places, key, entry.sha256, records)
 
 
 def age(standing: Standing) -> float | None:

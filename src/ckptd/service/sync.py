@@ -31,7 +31,7 @@ from ckptd.core.plan import (
 )
 from ckptd.errors import CkptdError, DriftError, IntegrityError, MissingError, PolicyError, StorageError
 from ckptd.service.workplace import Workplace
-from ckptd.store import inventory
+from ckptd.store import inventory, tree_modes
 from ckptd.store.places import Places
 from ckptd.store.records import FileRecord
 
@@ -47,6 +47,7 @@ class Task:
     expected: Expectation
     blocked: bool = False  # a folder stands where the file should be
     tree: bool = False  # its tree is wanted, and does not stand
+    loose: bool = False  # its tree stands, with modes that are not as they were made
 
     @classmethod
     def of(cls, workplace: Workplace, checkpoint: Checkpoint) -> Task:
@@ -81,9 +82,14 @@ def plan(workplace: Workplace, records: Mapping[str, FileRecord], *, update: boo
             path = f"{checkpoint.name}/{checkpoint.file_name}"
             if inventory.archive_dropped(workplace.places, path, entry.sha256, records):
                 action = Keep("unpacked, and its archive is not kept")
-        task = Task(checkpoint, entry, found, action, expected, blocked, tree=checkpoint.unpack and not stands)
-        tasks.append(task)
+        loose = checkpoint.unpack and stands and _loose(workplace.places, checkpoint.name)
+        tree = checkpoint.unpack and not stands
+        tasks.append(Task(checkpoint, entry, found, action, expected, blocked, tree, loose))
     return tasks
+
+
+def _loose(places: Places, name: str) -> bool:
+    return bool(tree_modes.loose(places.tree(name), shared=places.group is not None))
 
 
 def would_change_lock(task: Task) -> str | None:
@@ -101,6 +107,8 @@ def would_change_lock(task: Task) -> str | None:
 def describe(task: Task) -> str:
     """What would be done, in a few words (`--dry-run`)."""
     match task.action:
+        case Keep() if task.loose:
+            return "would set the modes of its tree right"
         case Keep():
             return "would unpack" if task.tree else "present"
         case Relock(reason):
@@ -161,7 +169,7 @@ def refused(task: Task, error: CkptdError, places: Places, *, fetched: int = 0) 
 def settle_without_work(task: Task, places: Places, *, locked: bool) -> Outcome | None:
     """The outcome of a task that needs neither disk nor network, or None when it does."""
     name = task.checkpoint.name
-    if isinstance(task.action, Keep) and not task.tree:
+    if isinstance(task.action, Keep) and not (task.tree or task.loose):
         return kept(task, places)
     if isinstance(task.action, Conflict):
         return refused(task, DriftError(task.action.message, hint=f"`ckptd update {name}` settles it"), places)

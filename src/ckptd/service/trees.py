@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from sqlite3 import Connection
 
-from ckptd.core import events
+from ckptd.core import events, quarantine
 from ckptd.core.ages import Ages
 from ckptd.core.models import Checkpoint, LockEntry, Outcome, Problem, UnpackSettings
 from ckptd.core.tree import Differences, compare
 from ckptd.errors import StorageError
-from ckptd.store import inventory, trees
+from ckptd.store import inventory, tree_modes, trees
+from ckptd.store import quarantine as folder
 from ckptd.store.history import Visit, add_history
 from ckptd.store.places import Places, make_folder
 from ckptd.store.records import DROPPED, FileRecord, load_files, save_files, tree_key
@@ -80,6 +81,7 @@ class Grower:
         make_folder(staging.parent, places.group)
         tree = unpack(places.final(checkpoint), staging, settings, self._step, group=places.group)
         trees.save_tree(tree, places.trees, sha256, places.group)
+        moved = make_way(places, name, sha256, tree.size)
         trees.publish_tree(staging, places.tree(name), places.state / "old-trees", group=places.group)
         now = time.time()
         record = FileRecord(
@@ -95,7 +97,7 @@ class Grower:
             verdict="intact",
             ages=Ages.whole(1, now).to_json(),
         )
-        return record, tree.notes
+        return record, (*moved, *tree.notes)
 
     def _step(self, count: int) -> None:
         del count
@@ -113,10 +115,7 @@ class Audited:
 
 
 def audit(places: Places, entry: LockEntry, record: FileRecord, action: str, progress: Progress) -> Audited:
-    """Read a whole tree and compare. What differs is read a second time, from the medium. Blocks.
-
-    Raises StorageError when something that is no folder stands in its place.
-    """
+    """Read a whole tree and compare. What differs is read a second time, from the medium. Blocks."""
     begun, at = time.monotonic(), time.time()
     listed = trees.load_tree(places.trees, entry.sha256)
     differences = None
@@ -143,24 +142,72 @@ def told(differences: Differences) -> str:
         ("added", differences.added),
         ("unreadable", differences.unreadable),
     )
-    parts = []
-    for kind, paths in kinds:
-        if paths:
-            more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-            parts.append(f"{len(paths)} {kind} ({', '.join(paths[:SHOWN])}{more})")
-    return "; ".join(parts)
+    if differences.instead:
+        return f"{differences.instead} stands in its place"
+    return "; ".join(f"{len(paths)} {kind} ({_listed(paths)})" for kind, paths in kinds if paths)
+
+
+def _listed(paths: tuple[str, ...]) -> str:
+    more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+    return f"{', '.join(paths[:SHOWN])}{more}"
+
+
+def loose_note(name: str, loose: tuple[str, ...]) -> tuple[str, ...]:
+    """What is told of modes in a tree that is intact otherwise."""
+    if not loose:
+        return ()
+    what = f"{len(loose)} of its tree with modes that are not as they were made ({_listed(loose)})"
+    return (f"{what}; `ckptd verify --repair {name}` sets them right",)
+
+
+def tightened(places: Places, name: str) -> tuple[str, ...]:
+    """Set the modes in a tree right; what is to be told of that. Raises StorageError. Blocks."""
+    done = tree_modes.tighten(places.tree(name), shared=places.group is not None)
+    what = f"{len(done)} of its tree had modes that were not as they were made: set right ({_listed(done)})"
+    return (what,) if done else ()
+
+
+def make_way(places: Places, name: str, sha256: str, size: int) -> tuple[str, ...]:
+    """Take what is no folder away from where a tree is to stand, into quarantine; what is to be told of that.
+
+    A link goes itself, never what it leads to. `size`: of the tree, in bytes. Raises StorageError.
+    """
+    tree = places.tree(name)
+    instead = inventory.foreign(tree)
+    if not instead:
+        return ()
+    summary = f"{instead} stood in place of its tree"
+    report = quarantine.Report(
+        name=name,
+        file=str(tree.relative_to(places.store)),
+        expected_size=size,
+        expected_sha256=sha256,
+        expected_pieces=None,
+        actual_size=None,
+        actual_sha256=None,
+        damage=(),
+        cause="replaced",
+        summary=summary,
+        found_at=time.time(),
+        last_good=None,
+        action=quarantine.Action.REPAIRED,
+    )
+    return (f"{summary}; it was moved to {folder.move_in(places, report, tree)}",)
 
 
 def with_tree(outcome: Outcome, audited: Audited) -> Outcome:
     """The outcome of a checkpoint whose archive came to `outcome` and whose tree was audited."""
     differences = audited.differences
-    if outcome.exit_status or (differences is not None and differences.intact):
+    if outcome.exit_status:
         return outcome
+    if differences is not None and differences.intact:
+        loose = differences.modes
+        return replace(outcome, loose=loose, notes=(*outcome.notes, *loose_note(outcome.name, loose)))
     hint = f"`ckptd verify --repair {outcome.name}` makes it again from its archive"
     if differences is None:
         problem = Problem("integrity", "the list of what is in its tree is lost", hint)
         return replace(outcome, state="corrupt", error=problem, exit_status=3, tree_only=True)
-    only_unreadable = not (differences.added or differences.missing or differences.changed)
+    only_unreadable = replace(differences, unreadable=()).intact
     state, status = ("unreadable", 5) if only_unreadable else ("corrupt", 3)
     kind = "storage" if only_unreadable else "integrity"
     problem = Problem(kind, f"its unpacked tree is not what its archive holds: {told(differences)}", hint)

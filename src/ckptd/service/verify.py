@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from sqlite3 import Connection
 
 from ckptd.core import events
@@ -45,6 +44,7 @@ class Audit:
         self._judged: list[Judged] = []  # not yet noted in the state
         self._open: dict[str, Reading] = {}
         self._noted: set[str] = set()
+        self._trees: dict[str, FileRecord] = {}  # that are still to be read: until then their checkpoints are not told
         self._lost = False  # there was no database, though there are locked files
 
     async def run(self, wanted: Iterable[str] | None, *, older_than: float | None = None) -> list[Outcome]:
@@ -74,6 +74,8 @@ class Audit:
         due = [(entry, pieces) for entry in entries if (pieces := self._due(reader, entry, older_than)) != ()]
         for entry, _ in due:
             self._emit(events.Queued(entry.name, entry.size, ""))
+            if (record := self._tree(entry)) is not None:
+                self._trees[entry.name] = record
         # A whole file keeps one thread busy for long: the longest first, and the threads end together.
         due.sort(key=lambda each: (-each[0].size if self._sha256 else 0, each[0].name))
         units = self._units(reader, due)
@@ -149,7 +151,7 @@ class Audit:
 
     async def _audit_trees(self, reader: Reader, entries: Sequence[LockEntry]) -> None:
         """Read the unpacked trees of these, too; many at once."""
-        waiting = iter([(entry, record) for entry in entries if (record := self._tree(entry)) is not None])
+        waiting = iter([(entry, self._trees[entry.name]) for entry in entries if entry.name in self._trees])
 
         async def work() -> None:
             for entry, record in waiting:
@@ -166,22 +168,20 @@ class Audit:
     async def _audit_tree(self, reader: Reader, entry: LockEntry, record: FileRecord) -> None:
         outcome, places = self._outcomes[entry.name], self._workplace.places
         progress = reader.progress(entry.name)
-        try:
-            audited = await reader.thread(lambda: trees.audit(places, entry, record, "verify", progress))
-        except CkptdError as error:
-            self._tell(replace(outcome, state="corrupt", error=_problem(error), exit_status=3, tree_only=True))
-            return
+        audited = await reader.thread(lambda: trees.audit(places, entry, record, "verify", progress))
         self._judged.append(Judged(outcome, audited.record, audited.visit))
-        merged = trees.with_tree(outcome, audited)
-        if merged is not outcome:
-            self._tell(merged)
+        del self._trees[entry.name]
+        self._tell(trees.with_tree(outcome, audited))
 
     def _settle(self, judged: Judged) -> None:
         self._judged.append(judged)
         self._tell(judged.outcome)
 
     def _tell(self, outcome: Outcome) -> None:
+        """Note an outcome, and say it: once, when all that belongs to a checkpoint has been judged."""
         self._outcomes[outcome.name] = outcome
+        if outcome.name in self._trees:
+            return
         self._emit(finished(outcome))
         for note in outcome.notes:
             self._emit(events.Noted(outcome.name, note))
@@ -223,10 +223,6 @@ def _tree_kept(entry: LockEntry, workplace: Workplace) -> Outcome:
     """The outcome of an archive that is not kept, before its tree is looked at."""
     tree = str(workplace.places.tree(entry.name))
     return Outcome(entry.name, "intact", entry.size, entry.sha256, entry.trust, tree)
-
-
-def _problem(error: CkptdError) -> Problem:
-    return Problem("integrity", error.message, error.hint)
 
 
 def _unlocked(name: str) -> Outcome:

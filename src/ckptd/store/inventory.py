@@ -57,12 +57,48 @@ def tree_stands(places: Places, name: str, sha256: str, records: Mapping[str, Fi
 
 
 def tree_mark(places: Places, name: str) -> str:
-    """Names the folder that a tree is; what is in it, an audit says. Empty when there is none."""
+    """Names the folder that a tree is; what is in it, an audit says. Empty when there is none.
+
+    What is no folder has no mark, though it may well have the inode number of the folder that was there.
+    """
     try:
         found = os.lstat(places.tree(name))
     except OSError:
         return ""
-    return f"tree:{found.st_dev}:{found.st_ino}"
+    return f"tree:{found.st_dev}:{found.st_ino}" if stat.S_ISDIR(found.st_mode) else ""
+
+
+def tree_damage(places: Places, name: str, sha256: str, records: Mapping[str, FileRecord]) -> str:
+    """What is known to be wrong with the tree of this archive, in words; empty where nothing is.
+
+    That there is no folder at all is none of it: a tree that was removed can be made again at any time.
+    """
+    record = records.get(tree_key(name))
+    if record is None or record.sha256 != sha256:
+        return ""
+    instead = foreign(places.tree(name))
+    if instead:
+        return f"{instead} stands in place of its tree"
+    return {"corrupt": "its tree is damaged", "unlisted": "the list of what is in its tree is lost"}.get(
+        record.verdict, ""
+    )
+
+
+def foreign(path: Path) -> str:
+    """What stands where a folder should be and is none ("a link"); empty for a folder, and for nothing."""
+    try:
+        return no_folder(os.lstat(path).st_mode)
+    except OSError:
+        return ""
+
+
+def no_folder(mode: int) -> str:
+    """What a mode is of, if not of a folder."""
+    if stat.S_ISDIR(mode):
+        return ""
+    if stat.S_ISLNK(mode):
+        return "a link"
+    return "a plain file" if stat.S_ISREG(mode) else "a device, pipe or socket"
 
 
 def archive_dropped(places: Places, path: str, sha256: str, records: Mapping[str, FileRecord]) -> bool:

@@ -20,6 +20,7 @@ from ckptd.core.models import PIECE
 from ckptd.core.tree import TOP, Found, Kind, Tree, TreeMember, from_json, to_json, tree_of
 from ckptd.errors import StorageError
 from ckptd.store.atomic import write_atomically
+from ckptd.store.inventory import no_folder
 from ckptd.store.places import fsync_folder, make_folder, storage_error
 from ckptd.store.publish import FILE_MODE
 from ckptd.store.scrub import Progress, chunks, opened
@@ -35,19 +36,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def scan(folder: Path, progress: Progress, *, fresh: bool = False) -> Found:
     """What is in `folder` now, every file hashed from the medium, leaving the page cache as it was.
 
-    Links are not followed. A folder that is not there has no members. What cannot be read is in `unreadable`;
-    `fresh` as in `scrub.chunks`. Raises StorageError where `folder` is something else than a folder.
+    Links are not followed. A folder that is not there has no members; what else stands in its place is named and not
+    looked into. What cannot be read is in `unreadable`; `fresh` as in `scrub.chunks`.
     """
     members: dict[str, TreeMember] = {}
     unreadable: dict[str, str] = {}
     waiting = [""]
     try:
-        if not stat.S_ISDIR(folder.lstat().st_mode):
-            raise StorageError(f"{folder} is not a folder of ours", hint="move it away and run again")
+        top = folder.lstat().st_mode
     except FileNotFoundError:
         return Found(tree_of({}))
     except OSError as error:
-        raise storage_error(error, f"cannot look at {folder}") from error
+        return Found(tree_of({}), {TOP: _why(error)})
+    if not stat.S_ISDIR(top):
+        return Found(tree_of({}), instead=no_folder(top))
     while waiting:
         within = waiting.pop()
         try:
@@ -67,7 +69,7 @@ def scan(folder: Path, progress: Progress, *, fresh: bool = False) -> Found:
             members[path] = member
             if member.kind is Kind.FOLDER:
                 waiting.append(path)
-    return Found(tree_of(members), unreadable)
+    return Found(tree_of(members), unreadable, mode=stat.S_IMODE(top))
 
 
 def _why(error: OSError) -> str:
