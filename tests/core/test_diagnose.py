@@ -132,14 +132,19 @@ def test_a_page_is_told_from_one_that_begins_a_file() -> None:
         ((zeroed(5),), True),
         ((zeroed(5, 512, 1024),), True),
         ((zeroed(5, 510, 1027),), True),  # a neighbour or two happened to be zero before
-        ((zeroed(5, 530, 1200),), False),  # zeros of the data: nothing ends there on a disk
-        ((zeroed(5, 512, 1200),), False),
+        ((zeroed(5, 530, 1200),), True),  # a program wrote them: nothing ends there on a disk
+        ((zeroed(5, 512, 1200),), True),
+        ((block(5, zeros=(Run(5 * BLOCK + 700, 600), Run(5 * BLOCK + 9000, 700))),), False),  # as the data has them
+        ((block(5, zeros=(Run(5 * BLOCK + 700, 600), Run(5 * BLOCK + 9000, 3))),), True),
+        ((zeroed(5, 530, 530 + 511),), False),
         ((zeroed(5, 0, 100),), False),
         ((zeroed(5, 505, 520),), False),  # around a boundary
         ((zeroed(5, 4096), zeroed(6), zeroed(7, 0, 512)), True),
         ((zeroed(5, 4096), block(6), zeroed(7, 0, 512)), False),
         ((zeroed(5, 4096, 8192), zeroed(6, 4096, 8192)), True),  # one in each
-        ((zeroed(5, 4096, 8192), zeroed(6, 700, 1500)), False),
+        ((zeroed(5, 4096, 8192), zeroed(6, 700, 1500)), True),
+        ((zeroed(5, 700), zeroed(6), zeroed(7, 0, 100)), True),
+        ((zeroed(5, 700), block(6)), False),
         ((zeroed(5, 4096), Spot(6 * BLOCK, PIECE, seen=False), block(6)), False),
         ((zeroed(5, 4096), Spot(6 * BLOCK, 9 * BLOCK, seen=False), zeroed(15, 0, 512)), True),
         ((Spot(5 * BLOCK, BLOCK, seen=False),), False),
@@ -417,6 +422,48 @@ def test_where_it_is_damaged(facts: Facts, damage: tuple[Damage, ...]) -> None:
     assert diagnose(facts).damage == damage
 
 
+SHORT = replace(sized(GOOD_FACTS, 12345), found=replace(INODE, number=9, size=12345), intact=0)  # another file
+TWO = replace(INODE, number=9, size=2 * BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("facts", "cause", "changed"),
+    [
+        pytest.param(SHORT, Cause.TRUNCATED, [(0, 12345)], id="nothing could be compared"),
+        pytest.param(replace(SHORT, head=b"\x1f\x8b\x08"), Cause.TRUNCATED, [(0, 12345)], id="it begins as an archive"),
+        pytest.param(replace(SHORT, head=b"version 1"), Cause.REWRITTEN, [(0, 12345)], id="it begins as none"),
+        pytest.param(
+            replace(SHORT, name="model.bin", head=b"version 1"),
+            Cause.TRUNCATED,
+            [(0, 12345)],
+            id="a name that promises nothing",
+        ),
+        pytest.param(replace(SHORT, head=HTML), Cause.PAGE, [(0, 12345)], id="a page"),
+        pytest.param(
+            replace(SHORT, found=TWO, intact=BLOCK, spots=(block(1),)),
+            Cause.TRUNCATED,
+            [(BLOCK, BLOCK)],
+            id="a part is right",
+        ),
+        pytest.param(
+            replace(SHORT, found=TWO, spots=(block(0), block(1))),
+            Cause.REWRITTEN,
+            [(0, 2 * BLOCK)],
+            id="nothing is right",
+        ),
+        pytest.param(replace(SHORT, found=replace(INODE, size=12345)), Cause.TRUNCATED, [], id="the same file, cut"),
+    ],
+)
+def test_another_shorter_file_may_be_a_part_of_it(facts: Facts, cause: Cause, changed: list[tuple[int, int]]) -> None:
+    found = diagnose(facts)
+    assert found.cause is cause
+    *before, last = found.damage
+    assert [(each.offset, each.length) for each in before] == changed
+    assert last == Damage(facts.size, SIZE - facts.size, "truncated")
+    asks = "Nothing tells whether what is left is what was there." in found.summary
+    assert asks == (cause is Cause.TRUNCATED and changed == [(0, 12345)])
+
+
 LOST = replace(GOOD_FACTS, located=False, intact=0)
 
 
@@ -429,6 +476,11 @@ LOST = replace(GOOD_FACTS, located=False, intact=0)
         (sized(LOST, 9), Cause.TRUNCATED, (Damage(9, SIZE - 9, "truncated"),)),
         (
             replace(LOST, found=replace(NEW, size=9)),
+            Cause.TRUNCATED,
+            (Damage(0, 9, "changed", "too little is left to compare"), Damage(9, SIZE - 9, "truncated")),
+        ),
+        (  # no archive begins like that, so it is no part of one
+            replace(LOST, found=replace(NEW, size=9), head=b"some text"),
             Cause.REWRITTEN,
             (Damage(0, 9, "changed", "nothing tells which bytes"), Damage(9, SIZE - 9, "truncated")),
         ),

@@ -243,6 +243,23 @@ SECOND: dict[str, tuple[Answer, Answer, State]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("answer", "calm"),
+    [
+        (said(OLD, cached=True, age=3), True),
+        (said(replace(DATED, last_modified="Wed, 08 Jan 2020 00:00:00 GMT")), True),
+        (Answer(error="h: no answer in time"), False),
+        (said(NEW, status=500), False),
+        (Answer(status=200), False),
+    ],
+)
+def test_what_calls_nobody(answer: Answer, calm: bool) -> None:
+    """An old copy in a cache, or another date alone, is neither drift nor a failure."""
+    known = replace(PLAIN, validator=DATED) if answer.validator.etag == "" else PLAIN
+    verdict = judge(known, answer, NOW)
+    assert (verdict.state, verdict.exit_status == 0) == (UNKNOWN, calm)
+
+
 @pytest.mark.parametrize("row", SECOND)
 def test_a_change_is_said_twice(row: str) -> None:
     first, second, state = SECOND[row]

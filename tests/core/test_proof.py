@@ -9,7 +9,18 @@ import pytest
 
 from ckptd.core.models import LockEntry, Trust, Witness
 from ckptd.core.plan import Expectation
-from ckptd.core.proof import Mismatch, Promise, Proven, admissible, after_mismatches, prove, prove_announced, prove_size
+from ckptd.core.proof import (
+    Mismatch,
+    Promise,
+    Proven,
+    admissible,
+    after_mismatches,
+    coded_on_the_way,
+    prove,
+    prove_announced,
+    prove_size,
+    still_vouched,
+)
 from ckptd.errors import CkptdError, DriftError, IntegrityError, OriginError, PolicyError
 
 BODY = b"the bytes"
@@ -51,6 +62,14 @@ PROVEN = [
 @pytest.mark.parametrize(("expected", "witnesses", "trust", "labels"), PROVEN)
 def test_proven(expected: Expectation, witnesses: tuple[Witness, ...], trust: Trust, labels: tuple[str, ...]) -> None:
     assert prove(expected, len(BODY), DIGESTS, witnesses) == Proven(HEX, trust, labels)
+
+
+def test_an_update_forgets_no_witness_of_the_same_bytes() -> None:
+    proof = prove(NOTHING, len(BODY), DIGESTS, ())
+    assert isinstance(proof, Proven)
+    assert still_vouched(proof, None) == still_vouched(proof, replace(BY_WITNESS, sha256=OTHER)) == proof
+    assert still_vouched(proof, BY_WITNESS) == Proven(HEX, Trust.WITNESSED, ("x-goog-hash:md5",))
+    assert still_vouched(proof, BY_PIN) == Proven(HEX, Trust.WITNESSED, ("x-goog-hash:md5",))  # the pin is gone
 
 
 @pytest.mark.parametrize(
@@ -157,3 +176,12 @@ def test_what_may_be_published(
     error = admissible(proof, require, confirmed=confirmed, expected=expected)
     assert error is None if kind is None else type(error) is kind
     assert error is None or error.hint
+
+
+def test_a_body_that_was_coded_on_the_way_is_no_damage() -> None:
+    """Neither the origin's bytes nor the lock are to blame: it is told as the refusal that it is."""
+    found = wrong(Promise.LOCK)
+    assert coded_on_the_way(found, "") is found
+    told = after_mismatches("a", [coded_on_the_way(found, "gzip")] * 2, 1)
+    assert isinstance(told, OriginError)
+    assert "coded body (gzip)" in told.message

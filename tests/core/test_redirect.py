@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from ckptd.core.hosts import Reach, reach_of
 from ckptd.core.models import Auth
-from ckptd.core.redirect import LONGEST_CHAIN, credential, target
+from ckptd.core.redirect import LONGEST_CHAIN, credential, inward, target
 from ckptd.errors import CkptdError, OriginError, PolicyError
 
 HERE = "https://hub.example/org/repo/resolve/main/m.bin?download=true"
@@ -109,3 +110,43 @@ ALL = (HUB, PORT, LOCAL)
 )
 def test_whose_token_goes_along(url: str, entry_url: str, whose: Auth | None) -> None:
     assert credential(url, entry_url, ALL) == whose
+
+
+@pytest.mark.parametrize(
+    ("begun", "following", "refused"),
+    [
+        (Reach.PUBLIC, Reach.PUBLIC, False),
+        (Reach.PUBLIC, Reach.PRIVATE, True),
+        (Reach.PUBLIC, Reach.LINK_LOCAL, True),
+        (Reach.PRIVATE, Reach.PUBLIC, False),
+        (Reach.PRIVATE, Reach.PRIVATE, False),  # a mirror in the house, a tunnel on this machine
+        (Reach.PRIVATE, Reach.LINK_LOCAL, True),  # no file of anybody's is there, but a cloud's credentials are
+        (Reach.LINK_LOCAL, Reach.LINK_LOCAL, False),
+        (Reach.LINK_LOCAL, Reach.PRIVATE, False),
+        (Reach.LINK_LOCAL, Reach.PUBLIC, False),
+    ],
+)
+def test_nobody_is_sent_further_in(begun: Reach, following: Reach, refused: bool) -> None:
+    assert inward(begun, following) is refused
+
+
+@pytest.mark.parametrize(
+    ("host", "reach"),
+    [
+        ("models.example", Reach.PUBLIC),
+        ("8.8.8.8", Reach.PUBLIC),
+        ("127.0.0.1", Reach.PRIVATE),
+        ("localhost", Reach.PRIVATE),
+        ("10.0.0.1", Reach.PRIVATE),
+        ("100.64.0.1", Reach.PRIVATE),
+        ("fd00::1", Reach.PRIVATE),
+        ("169.254.169.254", Reach.LINK_LOCAL),
+        ("2852039166", Reach.LINK_LOCAL),  # the same as one number
+        ("0xa9.0xfe.0xa9.0xfe", Reach.LINK_LOCAL),
+        ("::ffff:169.254.169.254", Reach.LINK_LOCAL),
+        ("64:ff9b::a9fe:a9fe", Reach.LINK_LOCAL),
+        ("fe80::1%eth0", Reach.LINK_LOCAL),
+    ],
+)
+def test_from_how_far_a_host_can_be_reached(host: str, reach: Reach) -> None:
+    assert reach_of(host) is reach

@@ -40,6 +40,7 @@ def found(state: str, *damage: tuple[int, int] | None, flips: tuple[tuple[int, i
             id="all, in parts",
         ),
         pytest.param(found("corrupt", (7, 1)), False, Fetch("it is damaged", mends=True), id="no plain file"),
+        pytest.param(found("corrupt", (0, SIZE)), False, Fetch("it is damaged", mends=True), id="all of it replaced"),
         pytest.param(found("corrupt", (7, 1)), True, Mend("it is damaged", ((7, 8),)), id="a byte"),
         pytest.param(found("unreadable", (7, 9)), True, Mend("it is damaged", ((7, 16),)), id="unreadable"),
         pytest.param(found("corrupt", (9, 1), (7, 2)), True, Mend("it is damaged", ((7, 10),)), id="neighbours"),
@@ -50,6 +51,12 @@ def found(state: str, *damage: tuple[int, int] | None, flips: tuple[tuple[int, i
         pytest.param(found("corrupt"), True, Mend("it is damaged", ()), id="right by now"),
         pytest.param(
             found("corrupt", (7, 9), flips=((8, 4),)), True, Mend("it is damaged", ((7, 16),), ((8, 4),)), id="a bit"
+        ),
+        pytest.param(
+            found("corrupt", (0, SIZE), flips=((8, 4),)),
+            True,
+            Mend("it is damaged", ((0, SIZE),), ((8, 4),)),
+            id="a bit of the only block",
         ),
     ],
 )
@@ -114,4 +121,6 @@ def test_they_get_wider_and_end_with_everything(stretches: list[tuple[int, int]]
     for before, after in pairwise(fetched):
         assert Extents.of(*before.spans, *after.spans) == after
     assert fetched[-1].spans == ALL
+    whole = [each for each in made if each.covers(SIZE)]
+    assert whole == made[-sources:]  # every source has its chance even where none can be shown to have the same file
     assert all(0 <= start < end <= SIZE for each in fetched for start, end in each.spans)

@@ -40,6 +40,10 @@ UNVALIDATED = replace(ASKED, known=Validator(total=1000))
 GAMBLE = replace(UNVALIDATED, digest_known=True)
 FIRST = Asked()
 RAW = Asked(raw=True)
+NAMED = Asked(file_name="a.tar.GZ")
+PROMISED = Asked(digest_known=True, file_name="a.bin")
+GZIP, LONG = ("content-encoding", "gzip"), ("content-length", "900")
+STORED = "x-goog-stored-content-encoding"
 PINNED = replace(ASKED, pinned_version=True)
 
 
@@ -182,6 +186,53 @@ ROWS: dict[str, tuple[Asked, int, Lines, type[Verdict], tuple[int, int | None, i
         (0, None, 900),
     ),
     "200, coded for us alone": (RAW, 200, (("content-encoding", "gzip"), ("content-length", "900")), Refused, None),
+    # 200 with a label that is the file's own: its bytes as they come (origins.md 0.2 and 1)
+    "200, coded, as the name says": (NAMED, 200, (GZIP, LONG), Take, (0, 900, 900)),
+    "200, coded, x-gzip": (NAMED, 200, (("content-encoding", "X-GZIP"), LONG), Take, (0, 900, 900)),
+    "200, coded, .tgz": (Asked(file_name="a.tgz"), 200, (GZIP, LONG), Take, (0, 900, 900)),
+    "200, coded, .tar.bz2": (
+        Asked(file_name="a.tar.bz2"),
+        200,
+        (("content-encoding", "bzip2"), LONG),
+        Take,
+        (0, 900, 900),
+    ),
+    "200, coded, another name": (Asked(file_name="a.tar.xz"), 200, (GZIP, LONG), Refused, None),
+    "200, coded, br and .gz": (NAMED, 200, (("content-encoding", "br"), LONG), Refused, None),
+    "200, coded twice": (NAMED, 200, (("content-encoding", "gzip, gzip"), LONG), Refused, None),
+    "200, coded, as the name says, for us": (replace(NAMED, raw=True), 200, (GZIP, LONG), Refused, None),
+    "200, coded, as the name says, stored is not": (NAMED, 200, (GZIP, (STORED, "identity")), Refused, None),
+    "200, coded, digest known": (PROMISED, 200, (GZIP, LONG), Take, (0, 900, 900)),
+    "200, coded as it is stored, nobody asked": (FIRST, 200, (GZIP, LONG, (STORED, "gzip")), Take, (0, 900, 900)),
+    "200, coded as it is stored, nobody asked, no length": (
+        FIRST,
+        200,
+        (GZIP, (STORED, "GZIP"), ("x-goog-stored-content-length", "900")),
+        Take,
+        (0, None, 900),
+    ),
+    "200 for a part, coded, as the name says": (
+        replace(ASKED, file_name="a.gz"),
+        200,
+        (TAG, GZIP, LONG),
+        Ignored,
+        (0, 900, 900),
+    ),
+    # A coded body and a plain part make no file
+    "206, plain, of a coded body": (
+        replace(ASKED, known=replace(V1, coding="gzip")),
+        206,
+        part("bytes 100-199/1000"),
+        Misfit,
+        None,
+    ),
+    "206, coded, as the name says": (
+        replace(ASKED, known=replace(V1, coding="gzip"), file_name="a.gz", digest_known=True),
+        206,
+        part("bytes 100-199/1000", GZIP),
+        Misfit,
+        None,
+    ),
     # 416
     "416, all is here": (replace(OPEN_END, start=1000), 416, (("content-range", "bytes */1000"),), Complete, None),
     "416, all is here, total unknown": (
@@ -357,6 +408,23 @@ def test_an_unversioned_bucket_names_no_version() -> None:
     """S3 says `null`, and says it of every version."""
     both = [validator_of(Head(200, (("x-amz-version-id", "null"), tag)), 10) for tag in (TAG, OTHER)]
     assert compare(*both) is Sameness.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("asked", "headers", "foreign"),
+    [
+        (NAMED, (GZIP,), ""),
+        (replace(NAMED, digest_known=True), (GZIP,), ""),
+        (FIRST, (GZIP, (STORED, "gzip")), ""),
+        (PROMISED, (GZIP,), "gzip"),
+        (PROMISED, (GZIP, (STORED, "identity")), "gzip"),
+        (PROMISED, (), ""),
+    ],
+)
+def test_a_coding_that_only_a_digest_excuses_is_named(asked: Asked, headers: Lines, foreign: str) -> None:
+    verdict = judge(asked, Head(200, headers))
+    assert isinstance(verdict, Take)
+    assert verdict.foreign == foreign
 
 
 def test_a_repeated_content_encoding_is_not_identity() -> None:

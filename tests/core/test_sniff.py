@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +56,6 @@ GOOD = {
     "picture.svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg">',
     "model.pmml": b'<?xml version="1.0"?><PMML><Error>of the model</Error>',
     "text.txt": b"In HTML, <html> is the root.",
-    "empty.bin": b"",
 }
 
 
@@ -106,6 +107,14 @@ def test_wrong_magic(name: str, head: bytes) -> None:
     assert reason is not None
     assert head[:1].hex() in reason
     assert impostor(name, head, None, digest_known=True) is None
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model", "page.html", "a.tar.gz"])
+def test_nothing_is_no_file(name: str) -> None:
+    """More may follow, unless that is all; then only what is promised makes an empty file of it."""
+    assert impostor(name, b"", None, digest_known=False) is None
+    assert impostor(name, b"", None, digest_known=False, whole=True)
+    assert impostor(name, b"", None, digest_known=True, whole=True) is None
 
 
 @pytest.mark.parametrize("length", range(3))
@@ -164,3 +173,18 @@ def test_more_bytes_never_acquit(ending: str, rest: bytes, cut: int) -> None:
 def test_a_hostile_head_is_judged_at_once(part: bytes) -> None:
     """Nothing that repeats makes the patterns try every way of reading it: this would not end in a lifetime."""
     impostor("a.tar.gz", (part * 200)[:512], None, digest_known=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "refused"),
+    [("a.tar.gz", 1, False), ("a.tar.gz", 2, True), ("a.TGZ", 2, True), ("a.gz.gz", 2, False), ("a.gz.gz", 3, False)],
+)
+def test_an_archive_that_was_coded_once_more(name: str, layers: int, refused: bool) -> None:
+    head = bytes(range(256)) * 4
+    for _ in range(layers):
+        head = gzip.compress(head, mtime=0)
+    assert (impostor(name, head, None, digest_known=False, coding="gzip") is not None) is refused
+    assert impostor(name, head, None, digest_known=False) is None
+    assert impostor(name, head, None, digest_known=True, coding="gzip") is None
+    assert impostor(name, head[:11], None, digest_known=False, coding="gzip") is None
+    assert impostor(name, head[:10] + b"\xff" * 20, None, digest_known=False, coding="gzip") is None

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ckptd import errors
@@ -76,6 +76,7 @@ def test_outcomes_come_back(outcome: Outcome) -> None:
 
 @given(OPTIONS, st.lists(TEXT, max_size=3).map(tuple), TEXT)
 def test_requests_come_back(asked: tuple[str, dict[str, object]], names: tuple[str, ...], manifest: str) -> None:
+    assume(names or asked[0] != "update")
     request = wire.Request(asked[0], names, asked[1], manifest)
     line = wire.render_request(request)
     assert line.count(b"\n") == 1
@@ -108,6 +109,8 @@ GOOD = {"protocol": 1, "command": "sync", "names": ["a"], "options": {"locked": 
         ({"protocol": 2}, "version 1"),
         ({"protocol": None}, "version 1"),
         ({"protocol": "1"}, "version 1"),
+        ({"protocol": True}, "version 1"),
+        ({"protocol": 1.0}, "version 1"),
         ({"command": "stop"}, "no command"),
         ({"command": ["sync"]}, "no command"),
         ({"command": None}, "no command"),
@@ -132,6 +135,17 @@ def test_what_is_not_known_is_refused(changes: dict[str, object], says: str) -> 
     with pytest.raises(ConfigError, match=says) as caught:
         wire.parse_request(json.dumps(GOOD | changes).encode())
     assert len(caught.value.message) <= 300
+
+
+def test_who_says_a_key_twice_means_two_things() -> None:
+    with pytest.raises(ConfigError, match="one JSON object a line"):
+        wire.parse_request(b'{"protocol":1,"command":"hello","protocol":1}')
+
+
+@pytest.mark.parametrize("names", [{"names": []}, {}])
+def test_an_update_of_everything_is_refused(names: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="an update names"):
+        wire.parse_request(json.dumps({"protocol": 1, "command": "update", **names}).encode())
 
 
 @given(st.binary(max_size=200))

@@ -76,7 +76,27 @@ ROWS: dict[str, tuple[Lines, set[str], set[str]]] = {
     "digest, of the uncoded instance": ([("Digest", f"id-sha-256={B64['sha256']}")], set(), set()),
     "content-md5": ([("Content-MD5", B64["md5"])], {"content-md5"}, set()),
     "content-md5, empty": ([("Content-MD5", "")], set(), set()),
-    "content-digest": ([("Content-Digest", f"sha-256=:{B64['sha256']}:")], set(), set()),
+    "content-digest": (
+        [("Content-Digest", f"sha-256=:{B64['sha256']}:, sha-512=:{B64['sha512']}:")],
+        {"content-digest:sha-256", "content-digest:sha-512"},
+        set(),
+    ),
+    "content-digest, identity": (
+        [("Content-Digest", f"sha-256=:{B64['sha256']}:"), ("Content-Encoding", "identity")],
+        {"content-digest:sha-256"},
+        set(),
+    ),
+    "content-digest, coded": (
+        [("Content-Digest", f"sha-256=:{B64['sha256']}:"), ("Content-Encoding", "gzip")],
+        set(),
+        set(),
+    ),
+    "content-digest, of a part that does not say so": (
+        [("Content-Digest", f"sha-256=:{B64['sha256']}:"), ("Content-Range", "bytes 0-9/10")],
+        set(),
+        set(),
+    ),
+    "content-digest, garbage": ([("Content-Digest", "sha-256=:###:")], set(), set()),
     "amz": ([SHA256], {"x-amz-checksum-sha256"}, set()),
     "amz, full object": (
         [SHA256, FULL, ("X-Amz-Checksum-Crc32c", B64["crc32c"]), ("x-amz-checksum-sha1", B64["sha1"])],
@@ -118,10 +138,16 @@ def test_dialects(row: str) -> None:
     """Which labels each way of saying it yields, of the whole and of a part; the values are the file's."""
     headers, whole, part = ROWS[row]
     for status, expected in ((200, whole), (206, part)):
-        found = collect(headers, status=status, partial=status == 206)
+        found = collect(headers, status=status, partial=status == 206, body=True)
         assert {each.source for each in found} == expected
         assert set(agreed(found, DIGESTS)) == expected
         assert disagreement(found, DIGESTS) == ()
+
+
+def test_content_digest_of_no_content() -> None:
+    """In an answer to HEAD it is of nothing (RFC 9530, appendix B.2)."""
+    said = [("Content-Digest", f"sha-256=:{B64['sha256']}:")]
+    assert collect(said, status=200, partial=False) == ()
 
 
 MALFORMED: Lines = [

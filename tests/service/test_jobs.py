@@ -13,6 +13,7 @@ import pytest
 from origin import Hold, Origin
 from workplace import Workplace, sha256, tgz
 
+from ckptd.core import events
 from ckptd.core.models import Outcome
 from ckptd.service.hub import Hub
 from ckptd.service.jobs import Jobs
@@ -99,6 +100,24 @@ async def test_who_goes_leaves_the_work(site: Workplace, held: Hold) -> None:
         held.release()
         assert states(await jobs.sync(only(place, "a"))) == {"a": "fetched"}
     site.assert_good("a", BODY["a"])
+
+
+async def test_a_stop_is_no_failure(site: Workplace, held: Hold) -> None:
+    """What was not done when the daemon ends is told in a line, and not as an error."""
+    told: list[events.Event] = []
+
+    async def until_stopped() -> None:
+        async with jobs_of(site) as (jobs, place, hub):
+            hub.listen(told.append)
+            first = jobs.begin(place)
+            await asyncio.gather(standing(held), *(asyncio.shield(first[name]) for name in "bc"))
+            asyncio.current_task().cancel()  # type: ignore[union-attr]  # it is one
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(until_stopped())
+    ends = {event.name: event.error for event in told if isinstance(event, events.Finished)}
+    assert ends == {"b": "", "c": ""}
+    assert events.Noted("a", "stopped before it was done") in told
 
 
 async def test_update_waits_for_what_runs(origin: Origin, site: Workplace, held: Hold) -> None:

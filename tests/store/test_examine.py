@@ -260,7 +260,7 @@ BY_THE_DISK = {
     ),
     "nothing but zeros": Row([("write", 0, bytes(SIZE))], Cause.ZEROS, [(0, SIZE, Z)], Cause.ZEROS, [(0, SIZE, Z)]),
     "zeros where no sector begins": Row(
-        [("write", 20 * BLOCK + 700, bytes(1500))], Cause.ONE_BLOCK, [blocks(20, C)], Cause.CHANGED, [pieces(1, C)]
+        [("write", 20 * BLOCK + 700, bytes(1500))], Cause.ZEROS, [blocks(20, Z)], Cause.CHANGED, [pieces(1, C)]
     ),
     "a hole": Row([("punch", 30 * BLOCK, 2 * BLOCK)], Cause.ZEROS, [blocks(30, Z, 2)], Cause.ZEROS, [pieces(1, Z)]),
     "a page of other data": Row(

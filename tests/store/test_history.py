@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ckptd.core.attestation import settled
-from ckptd.errors import MissingError
+from ckptd.errors import IntegrityError, MissingError, StorageError
 from ckptd.store.history import GENESIS, Checked, Row, Visit, add_history, check, link, names, opened, rows
 from ckptd.store.records import SCHEMA, load_files, load_partials
 from ckptd.store.state import State, write
@@ -180,7 +180,7 @@ def test_only_a_head_that_was_noted_shows_that_all_was_rewritten() -> None:
         noted = [row.chain for row in rows(connection)]
         assert [check(connection, each).noted for each in noted] == [1, 2, 3]
         assert check(connection, noted[1][:12]).noted == 2
-        assert check(connection, GENESIS).noted == 0
+        assert check(connection, GENESIS).noted is None
         assert check(connection, "f" * 12).noted is None
         rewrite(connection)
         assert check(connection).wrong == ""
@@ -231,7 +231,6 @@ def of_version(number: int) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda path: None, "is not there"),
         (lambda path: path.mkdir(), "Is a directory"),
         (lambda path: path.write_bytes(b""), "damaged"),
         (lambda path: path.write_bytes(b"no database at all" * 100), "damaged"),
@@ -239,15 +238,48 @@ def of_version(number: int) -> Callable[[Path], None]:
         (of_version(1), "older"),
         (of_version(99), "newer"),
     ],
-    ids=["absent", "a folder", "empty", "something else", "rotten", "of version 1", "of a later version"],
+    ids=["a folder", "empty", "something else", "rotten", "of version 1", "of a later version"],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, make: Callable[[Path], None], says: str) -> None:
     path = tmp_path / "state.db"
     make(path)
-    with pytest.raises(MissingError, match=says) as caught, opened(path):
+    with pytest.raises(StorageError, match=says) as caught, opened(path):
         pass
     assert str(path) in caught.value.message
     assert caught.value.hint
+
+
+def test_none_yet(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="is not there"), opened(tmp_path / "state.db"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE history",
+        "ALTER TABLE history DROP COLUMN detail",
+        "ALTER TABLE history RENAME COLUMN chain TO links",
+    ],
+)
+def test_a_history_whose_table_is_gone_was_changed(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "state.db"
+    write(path, lambda connection: add_history(connection, [visit(1)]))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(statement)
+    with pytest.raises(IntegrityError, match="its table is gone") as caught, opened(path) as opened_one:
+        check(opened_one)
+    assert caught.value.hint
+
+
+def test_the_head_of_nothing_is_none_of_a_history_with_records(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    write(path, lambda connection: None)
+    with opened(path) as connection:
+        assert check(connection, GENESIS).noted == 0
+    write(path, lambda connection: add_history(connection, [visit(1)]))
+    with opened(path) as connection:
+        assert check(connection, GENESIS).noted is None
 
 
 def test_what_shows_only_later_is_said(tmp_path: Path) -> None:
@@ -256,7 +288,7 @@ def test_what_shows_only_later_is_said(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.seek(path.stat().st_size // 2)
         file.write(b"\xff" * 65536)
-    with pytest.raises(MissingError, match="cannot be read"), opened(path) as connection:
+    with pytest.raises(StorageError, match="cannot be read"), opened(path) as connection:
         check(connection)
 
 
@@ -288,7 +320,7 @@ def test_what_may_not_be_read_is_said(tmp_path: Path, hidden: str) -> None:
     write(folder / "state.db", lambda connection: add_history(connection, [visit(1)]))
     (folder / "state.db" if hidden == "file" else folder).chmod(0o000)
     try:
-        with pytest.raises(MissingError, match="Permission denied"):
+        with pytest.raises(StorageError, match="Permission denied"):
             read_as_a_plain_user(folder / "state.db")
     finally:
         folder.chmod(0o755)
@@ -340,7 +372,7 @@ async def test_a_database_of_version_1_is_taken_along(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(VERSION_1)
-    with pytest.raises(MissingError, match="older"), opened(path):
+    with pytest.raises(StorageError, match="older"), opened(path):
         pass
     with State(path) as state:
         assert state.note == ""

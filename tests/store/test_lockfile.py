@@ -111,9 +111,25 @@ def test_what_is_no_lock_stops_everything(tmp_path: Path, content: bytes) -> Non
     assert path.read_bytes() == content
 
 
-def test_a_folder_in_its_place_is_said(tmp_path: Path) -> None:
-    (tmp_path / "manifest.lock").mkdir()
-    with pytest.raises(StorageError, match=r"manifest\.lock"):
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)],
+    ids=["a folder", "a pipe", "a link to itself"],
+)
+def test_what_is_no_file_is_no_lock(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Said at once: nobody waits for a pipe to speak."""
+    make(tmp_path / "manifest.lock")
+    with pytest.raises(ConfigError, match=r"manifest\.lock is no file"):
         read(tmp_path / "manifest.lock")
+
+
+def test_a_path_through_a_file_leads_to_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="is no file"):
+        read(tmp_path / "file" / "manifest.lock")
+
+
+def test_a_folder_in_its_place_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "manifest.lock").mkdir()
     with pytest.raises(StorageError, match=r"manifest\.lock"):
         write(tmp_path / "manifest.lock", SMALL)

@@ -54,6 +54,17 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
             assert f"pid {os.getpid()}" in (holder(tmp_path) or "")
 
 
+@pytest.mark.parametrize("umask", [0o077, 0o000])
+def test_others_may_read_who_it_is(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask."""
+    before = os.umask(umask)
+    try:
+        with Owner(tmp_path):
+            assert (tmp_path / "owner.lock").stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
 def test_two_in_one_process(tmp_path: Path) -> None:
     with Owner(tmp_path), pytest.raises(BusyError), Owner(tmp_path):
         pass

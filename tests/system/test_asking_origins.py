@@ -117,8 +117,8 @@ ROWS: dict[str, tuple[Change, Change, str, str | None, str]] = {
         None,
         "digest",
     ),
-    "new date alone": (put(A, etag=None), put(A, etag=None, last_modified=LATER), "unknown", "origin", "last-modified"),
-    "new weak ETag alone": (put(A, etag='W/"1"'), put(A, etag='W/"2"'), "unknown", "origin", "weak-etag"),
+    "new date alone": (put(A, etag=None), put(A, etag=None, last_modified=LATER), "unknown", None, "last-modified"),
+    "new weak ETag alone": (put(A, etag='W/"1"'), put(A, etag='W/"2"'), "unknown", None, "weak-etag"),
     "same weak ETag": (put(A, etag='W/"1"'), put(A, etag='W/"1"'), "same", None, "weak-etag"),
     "nothing to compare": (
         put(A, etag=None, last_modified=None),
@@ -131,14 +131,14 @@ ROWS: dict[str, tuple[Change, Change, str, str | None, str]] = {
         put(A),
         both(put(LONGER, last_modified=EARLIER), script(*CACHE)),
         "unknown",
-        "origin",
+        None,
         "size",
     ),
     "lower generation": (
         put(A, headers=goog(A, 2)),
         put(LONGER, headers=goog(LONGER, 1)),
         "unknown",
-        "origin",
+        None,
         "digest",
     ),
     "older once, then as locked": (
@@ -230,7 +230,8 @@ def test_notes_tell_what_is_behind_it(batch: Batch) -> None:
     assert "rewritten with the same bytes" in note
     (note,) = batch.entry("same ETag, other digest")["notes"]
     assert "contradicts" in note
-    assert "cache" in batch.message("older in a cache")
+    (note,) = batch.entry("older in a cache")["notes"]
+    assert "cache" in note
     assert "disagree" in batch.message("older once, then as locked")
     assert "update" in batch.message("other bytes")
     assert "download" in batch.message("other bytes")
@@ -260,6 +261,29 @@ def test_same_is_quiet(locked: Workplace) -> None:
     assert run.out == "drift: 1 same\n"
     assert run.err == ""
     assert "same" in locked.run("drift", "--verbose", "a").expect(0).out
+
+
+CALM = [
+    (put(A), both(put(LONGER, last_modified=EARLIER), script(f.header("Age", "5000"))), "a cache on the way"),
+    (put(A, headers=goog(A, 2)), put(LONGER, headers=goog(LONGER, 1)), "a cache on the way"),
+    (put(A, etag=None), put(A, etag=None, last_modified=LATER), "says nothing about its bytes"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "says"), CALM, ids=["aged", "older generation", "date"])
+def test_nobody_is_called_for_an_old_copy_or_a_new_date(
+    origin: Origin, site: Workplace, before: Change, after: Change, says: str
+) -> None:
+    """`ckptd drift || alert`: 0, with a line that says what is known and what is not; --quiet says nothing."""
+    before(origin)
+    site.one(origin.url(PATH))
+    site.sync().expect(0)
+    after(origin)
+    run = site.run("drift").expect(0)
+    assert says in run.out
+    assert "drift: 1 unknown" in run.out
+    run = site.run("drift", "--quiet").expect(0)
+    assert run.out + run.err == ""
 
 
 def test_old_stands_beside_new(origin: Origin, locked: Workplace) -> None:

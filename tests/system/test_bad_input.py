@@ -6,6 +6,7 @@ Exit 2 before any request, nothing touched, and a message that names line and ke
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -357,6 +358,18 @@ def test_lock_with_more_than_the_manifest(origin: Origin, site: Workplace) -> No
     assert (site.store / "b" / "a.tar.gz").exists()
 
 
+@pytest.mark.parametrize("command", [["sync"], ["verify"], ["status"], ["update", "a"]], ids=" ".join)
+def test_a_folder_in_place_of_the_lock(origin: Origin, site: Workplace, command: list[str]) -> None:
+    """What is no file is no lock: exit 2 before any request, and it stays."""
+    site.one(origin.put(PATH, A))
+    site.lock_path.mkdir()
+    run = site.run(*command, invariants=False).expect(2)
+    assert "manifest.lock is no file" in run.err
+    assert not origin.requests()
+    assert not site.store.exists()
+    site.lock_path.rmdir()
+
+
 def test_lock_elsewhere(origin: Origin, site: Workplace) -> None:
     """`store.lock` says where."""
     site.lock_path = site.root / "locks" / "models.lock"
@@ -365,6 +378,20 @@ def test_lock_elsewhere(origin: Origin, site: Workplace) -> None:
     site.sync().expect(0)
     site.assert_good("a", A)
     assert not (site.root / "manifest.lock").exists()
+
+
+def test_lock_in_a_folder_that_is_not_there(origin: Origin, site: Workplace) -> None:
+    """It is made, as the store's own are; where that cannot be, that is known before a byte is fetched."""
+    site.lock_path = site.root / "new" / "locks" / "models.lock"
+    site.write({"name": "a", "url": origin.put(PATH, A)}, store={"lock": "new/locks/models.lock"})
+    site.sync().expect(0)
+    site.assert_good("a", A)
+    assert stat.S_IMODE(site.lock_path.parent.stat().st_mode) == 0o755
+    origin.forget()
+    (site.root / "link").symlink_to("nowhere/at/all")
+    site.write({"name": "b", "url": origin.put("/b.tar.gz", A)}, store={"lock": "link/models.lock"})
+    site.run("sync", invariants=False).expect(5)
+    assert not origin.requests()
 
 
 @pytest.mark.parametrize("key", ["path", "state", "lock"])

@@ -161,7 +161,7 @@ def test_interrupted_on_a_terminal(tmp_path: Path, colour: bool) -> None:
                     shown.extend(more)
             except OSError:  # EIO: nobody has the terminal open any more
                 pass
-            assert process.wait(30) == 130
+            assert process.wait(30) == 130, bytes(shown)
             assert_nothing_left(tmp_path, process.pid)
     finally:
         os.close(master)

@@ -192,6 +192,64 @@ def test_coded_body_once(origin: Origin, site: Workplace) -> None:
     site.assert_good("a", A)
 
 
+LABELS: dict[str, tuple[dict[str, str], bool]] = {  # headers; whether the file is pinned
+    "gzip": ({"Content-Encoding": "gzip"}, False),
+    "x-gzip": ({"Content-Encoding": "x-gzip"}, False),
+    "gzip, pinned": ({"Content-Encoding": "gzip"}, True),
+    "passthrough that nobody asked for": (
+        {"Content-Encoding": "gzip", "x-goog-stored-content-encoding": "gzip", "x-goog-hash": f"crc32c={CRC32C}"},
+        False,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batch]:
+    """Archives whose name ends as they are coded, labelled so; the first answer is cut."""
+    with Batch(tmp_path_factory.mktemp("labelled"), LABELS) as batch:
+        for row, origin in batch.origin.items():
+            origin.put(PATH, A)
+            origin.on(PATH, *(f.header(name, value) for name, value in LABELS[row][0].items()), times=None, method=None)
+            origin.on(PATH, f.cut(CUT))
+        batch.sync({row: {"sha256": sha256(A)} for row, (_, pinned) in LABELS.items() if pinned})
+        yield batch
+
+
+@pytest.mark.parametrize("row", LABELS)
+def test_a_label_of_the_file_itself(labelled: Batch, row: str) -> None:
+    """0.2: servers name an archive's own coding; its bytes are kept as they come, never decoded, never spliced."""
+    labelled.assert_good(row, A)
+    assert len(labelled.origin[row].requests(method="GET")) < 8
+
+
+def test_a_label_of_the_file_itself_is_no_drift(labelled: Batch) -> None:
+    """0.2: what `sync` took, `drift` knows again."""
+    run = labelled.site.run("drift", "--json").expect(0)
+    assert {each["state"] for each in run.report["checkpoints"]} == {"same"}
+
+
+def test_plain_parts_of_a_coded_body_are_not_spliced(origin: Origin, site: Workplace) -> None:
+    """0.2 and 4.1: whole bodies are coded, parts are not, and one strong ETag is on both: begun again instead."""
+    site.one(origin.put(PATH, A))
+    origin.on(PATH, f.header("Content-Encoding", "gzip"), times=None, ranged=False)
+    origin.on(PATH, f.flip(CUT + 10), times=None, ranged=True)  # other bytes, of the same number
+    origin.on(PATH, f.cut(CUT))
+    site.sync().expect(0)
+    site.assert_good("a", A)
+    assert len(origin.requests()) > 2
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_coded_body_that_is_not_what_is_pinned(origin: Origin, site: Workplace, framing: str) -> None:
+    """0.2: what a proxy coded is refused as that; it is no damage, and nothing of it is kept."""
+    site.one(origin.put("/a.bin", A), sha256=sha256(A))
+    spoil = (f.gzip_coded(), f.chunked()) if framing == "chunked" else (f.gzip_coded(),)
+    origin.on("/a.bin", *spoil, times=None)
+    run = site.sync().expect(1)
+    assert "coded body (gzip)" in run.message("a")
+    site.assert_absent("a")
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_gcs_decompressive_transcoding(origin: Origin, site: Workplace, framing: str) -> None:
     """1, transcoding: the stored bytes are asked for with `Accept-Encoding: gzip`, kept raw, proven."""

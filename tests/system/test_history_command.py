@@ -202,6 +202,13 @@ def test_a_history_that_was_written_anew(told: Workplace) -> None:
     assert history(told, "--export", "--expect", noted[:12]).expect(3).out == ""
 
 
+@pytest.mark.parametrize("digits", [12, 64])
+def test_where_it_begins_is_no_head_that_could_be_noted(told: Workplace, digits: int) -> None:
+    """Sixty-four zeros stand before every history, so they show nothing of one that has records."""
+    note(told, visit(1))
+    assert "0" * digits in history(told, "--check", "--expect", "0" * digits).expect(3).err
+
+
 def test_a_database_that_was_damaged_and_begun_again(told: Workplace) -> None:
     """The new one does not know the old head; where the old one is, is said."""
     note(told, visit(1))
@@ -343,7 +350,22 @@ def test_no_history_is_no_proof(site: Workplace, args: list[str]) -> None:
 
 def test_a_database_that_is_damaged(told: Workplace) -> None:
     (told.state / "state.db").write_bytes(b"no database at all" * 500)
-    assert "cannot be read" in history(told, "--check").expect(1).err
+    run = history(told, "--json", "--check").expect(5)
+    assert "cannot be read" in run.err
+    assert run.report["error"]["kind"] == "storage"
+
+
+def test_a_database_without_its_history(told: Workplace) -> None:
+    """That is no disk that fails: somebody took it out."""
+    note(told, visit(1))
+    edit(told, "DROP TABLE history")
+    for args in (["--check"], []):
+        assert "its table is gone" in history(told, *args).expect(3).err
+
+
+def test_the_head_of_nothing_is_not_one_that_was_noted(told: Workplace) -> None:
+    note(told, visit(1))
+    assert "none of them has that digest" in history(told, "--expect", ZERO).expect(3).err
 
 
 def test_it_takes_no_lock_and_leaves_no_trace(origin: Origin, lived: Workplace) -> None:

@@ -192,3 +192,34 @@ def test_permanent_refusals_are_not_hammered(tmp_path: Path) -> None:
             batch.assert_failed(status, "origin")
             assert status in batch.message(status)
             assert len(origin.requests()) <= 2
+
+
+EMPTY: dict[str, tuple[dict[str, str], tuple[Behaviour, ...], bool]] = {  # pins, how it comes, whether it is taken
+    "nothing is known": ({}, (), False),
+    "nothing is known, chunked": ({}, (f.chunked(),), False),
+    "nothing is known, no length": ({}, (f.no_length(),), False),
+    "its sha256": ({"sha256": sha256(b"")}, (), True),
+    "its sha256, chunked": ({"sha256": sha256(b"")}, (f.chunked(),), True),
+}
+
+
+@pytest.mark.parametrize("row", EMPTY)
+def test_an_empty_body_is_a_file_only_if_somebody_said_so(origin: Origin, site: Workplace, row: str) -> None:
+    """Nobody publishes empty checkpoints; a status of 200 alone must not lock one."""
+    pins, behaviours, taken = EMPTY[row]
+    site.one(origin.put("/a.bin", b""), "a", **pins)
+    origin.on("/a.bin", *behaviours, times=None)
+    run = site.sync().expect(0 if taken else 1)
+    if taken:
+        site.assert_good("a", b"")
+    else:
+        assert run.kind("a") == "origin"
+        site.assert_absent("a")
+
+
+def test_an_empty_body_once(origin: Origin, site: Workplace) -> None:
+    """It is gone around, as a page is."""
+    site.one(origin.put("/a.bin", A))
+    origin.on("/a.bin", f.page(b"", content_type="application/octet-stream"))
+    site.sync().expect(0)
+    site.assert_good("a", A)

@@ -204,6 +204,26 @@ def test_public_origin_may_not_redirect_inwards(origins: Origins, site: Workplac
     assert not inner.requests()
 
 
+LINK_LOCAL = ["http://169.254.169.254/x.tgz", "http://[::ffff:169.254.169.254]/x.tgz", "http://2852039166/x.tgz"]
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["as it is", "allowed"])
+def test_nobody_redirects_to_link_local(origins: Origins, site: Workplace, allowed: bool) -> None:
+    """4.6: metadata services hold credentials, no files; not even an origin on this machine leads there."""
+    front, proxy = origins.new(), origins.new()
+    site.env["http_proxy"], site.env["no_proxy"] = proxy.url(""), "127.0.0.1"
+    locations = {f"m{number}": location for number, location in enumerate(LINK_LOCAL)}
+    for name, location in locations.items():
+        front.on(f"/{name}.tgz", f.redirect(location), times=None, method=None)
+    policy = {"private_redirects": True} if allowed else {}
+    site.write(*({"name": name, "url": front.url(f"/{name}.tgz")} for name in locations), policy=policy)
+    run = site.sync().expect(1)
+    kinds = {location: run.kind(name) for name, location in locations.items()}
+    assert ("policy" in kinds.values()) is not allowed, kinds
+    assert len(set(kinds.values())) == 1
+    assert bool(proxy.requests()) is allowed
+
+
 def test_private_redirects_can_be_allowed(origins: Origins, site: Workplace) -> None:
     """`policy.private_redirects = true`."""
     proxy, inner = origins.new(), origins.new()

@@ -183,7 +183,7 @@ def test_a_daemon_that_is_not_for_us(site: Workplace) -> None:
     (site.state / "daemon.sock").chmod(0)
     # Root may everything, unless it gives that up.
     prefix = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    run = site.run("watch", prefix=prefix).expect(1)
+    run = site.run("watch", prefix=prefix).expect(5)
     assert "is not for you" in run.err
     assert "hint: ask to be added to the store's group" in run.err
 

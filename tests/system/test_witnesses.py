@@ -42,6 +42,8 @@ def dialects(body: bytes) -> dict[str, tuple[str, Lines]]:
             "repr-digest:sha-",
             [("Repr-Digest", f"sha-512=:{sha512(body)}:, sha-256=:{sha256(body)}:")],
         ),
+        "Content-Digest": ("content-digest:sha-256", [("Content-Digest", f"sha-256=:{sha256(body)}:")]),
+        "Content-Digest, sha-512": ("content-digest:sha-512", [("Content-Digest", f"sha-512=:{sha512(body)}:")]),
         "Digest": ("digest:", [("Digest", f"SHA-256={sha256(body)}")]),
         "Digest, lower case": ("digest:", [("Digest", f"sha-256={sha256(body)}")]),
         "Content-MD5": ("content-md5", [("Content-MD5", md5(body))]),

@@ -101,6 +101,15 @@ def test_digests_of_coded_bytes_are_not_of_ours() -> None:
     assert coded.coding == "br"
 
 
+def test_a_coding_that_the_name_says_is_the_files_own() -> None:
+    """As `sync` takes it: the bytes as they come, and what is said of them."""
+    lines = (("repr-digest", f"sha-256=:{sha256(A)}:"), ("content-encoding", "x-gzip"), ("content-length", "5"))
+    found = read((), Head(200, lines), "a.tar.gz")
+    assert (found.coding, found.size, len(found.witnesses)) == ("", 5, 1)
+    found = read((), Head(200, lines), "a.bin")
+    assert (found.coding, found.size, found.witnesses) == ("gzip", None, ())
+
+
 def test_two_lines_of_one_header() -> None:
     lines = (("x-goog-hash", f"crc32c={crc32c(A)}"), ("x-goog-hash", f"md5={md5(A)}"))
     assert len(read((), Head(200, lines)).witnesses) == 2

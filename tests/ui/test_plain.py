@@ -98,6 +98,13 @@ def test_what_was_fetched_of_a_resumed_file() -> None:
     assert log.lines[1] == "a: fetched 80 of 204 MB in 4.0s (20 MB/s), witnessed"
 
 
+def test_what_was_fetched_of_a_file_that_came_twice() -> None:
+    log = Log()
+    log.at(0, Started("a", 300 * MB))
+    log.at(4, Finished("a", "fetched", "pinned", size=300 * MB, fetched=600 * MB))
+    assert log.lines[-1] == "a: fetched 300 MB (600 MB over the network) in 4.0s (150 MB/s), pinned"
+
+
 def test_waiting_and_notes() -> None:
     log = Log()
     log.at(0, Waiting("a", 12, "Retry-After"), Noted("a", "the origin ignores ranges"))

@@ -33,7 +33,7 @@ def by_daemon(
 
     with show.watching(command, quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
         try:
-            return run(remote.ask(workplace, command, names, asked, emit))
+            return run(remote.ask(workplace, command, names, asked, options.listening(emit)))
         except Stopped as stopped:
             raise Stopped(stopped.number, GOES_ON) from None
 

@@ -20,13 +20,16 @@ from ckptd.cli import output, show
 from ckptd.cli.asking import by_daemon, standing_of_daemon
 from ckptd.cli.lazy import Commands
 from ckptd.cli.options import EPILOG, Options, age, common, complete_names, names_argument
+from ckptd.cli.streams import Streams
 from ckptd.core.models import Outcome
 from ckptd.core.urls import redact_text
-from ckptd.errors import CkptdError, ConfigError, Stopped, StorageError, worst
+from ckptd.errors import EXIT_ORDER, CkptdError, ConfigError, MissingError, Stopped, StorageError, worst
 from ckptd.service.workplace import Workplace
+from ckptd.store.places import storage_error
 from ckptd.version import __version__
 
 if TYPE_CHECKING:
+    from ckptd.service.locate import Located
     from ckptd.service.sync import Task
 
 ELSEWHERE = {
@@ -112,11 +115,14 @@ def _pass(options: Options, verb: str, workplace: Workplace, tasks: list[Task], 
 
     with show.watching(verb, quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
         outcomes, work = service.settle(tasks, workplace.places, emit, locked=locked)
+        for outcome in outcomes.values():
+            options.know(outcome)
         if work:
             from ckptd.cli.running import run  # noqa: PLC0415
             from ckptd.service.fetch import Pass  # noqa: PLC0415
 
-            done = run(Pass(workplace, emit, locked=locked, update=verb == "update").run(work))
+            update = verb == "update"
+            done = run(Pass(workplace, emit, locked=locked, update=update, settled=options.know).run(work))
             outcomes.update({outcome.name: outcome for outcome in done})
     return [outcomes[task.checkpoint.name] for task in tasks]
 
@@ -250,12 +256,12 @@ def _audit(
 
     older = asked.get("older_than")
     with show.watching("verify", quiet=options.quiet, verbose=options.verbose, plain=options.json) as emit:
-        audit = Audit(workplace, emit, sha256=bool(asked["sha256"]))
+        audit = Audit(workplace, emit, sha256=bool(asked["sha256"]), settled=options.know)
         outcomes = run(audit.run(names, older_than=older if isinstance(older, float) else None))
         if asked["repair"] and any(outcome.exit_status or outcome.loose for outcome in outcomes):
             from ckptd.service.repair import Repair  # noqa: PLC0415
 
-            outcomes = run(Repair(workplace, emit, outcomes).run())
+            outcomes = run(Repair(workplace, options.listening(emit), outcomes).run())
     return outcomes
 
 
@@ -343,9 +349,14 @@ def path(options: Options, name: str, *, archive: bool, kind: str | None, every:
     elif every:
         every_one = locate.located(workplace, checkpoint, wanted)
         found = tuple(f"{each.path}\t{each.kind}" for each in every_one)
-        more["paths"] = [{"path": each.path, "kind": each.kind} for each in every_one]
+        more["paths"] = _paths(every_one)
     else:
-        found = (locate.usable_path(workplace, checkpoint, wanted),)
+        try:
+            found = (locate.usable_path(workplace, checkpoint, wanted),)
+        except MissingError as error:
+            if not options.json:
+                raise
+            return _no_path(error, locate.located(workplace, checkpoint))
     if options.json:
         entry = workplace.lock.entries[checkpoint.name]
         first = found[0].split("\t")[0] if found else None
@@ -354,6 +365,17 @@ def path(options: Options, name: str, *, archive: bool, kind: str | None, every:
     else:
         output.say(found)
     return 0 if found else 1
+
+
+def _paths(located: Sequence[Located]) -> list[dict[str, str]]:
+    return [{"path": each.path, "kind": each.kind} for each in located]
+
+
+def _no_path(error: MissingError, located: Sequence[Located]) -> int:
+    """Tell programs, too, which paths there are where there is not one to use."""
+    output.complain(error)
+    output.say([output.json_object("path", error.exit_status, [], error=error, paths=_paths(located))])
+    return error.exit_status
 
 
 @cli.command(epilog=EPILOG)
@@ -386,7 +408,27 @@ def _finish(options: Options, command: str, outcomes: list[Outcome], begun: floa
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: every way a run can end becomes one exit status, and never a traceback."""
-    sys.exit(_main(sys.argv[1:] if arguments is None else list(arguments)))
+    streams = Streams()  # before anything else is opened
+    status = _main(sys.argv[1:] if arguments is None else list(arguments))
+    sys.exit(_written(streams, status))
+
+
+def _written(streams: Streams, status: int) -> int:
+    """The exit status of a run that ends with `status`, once its results are where they were to go, or cannot be."""
+    try:
+        failure = streams.failure()
+    except BrokenPipeError:
+        return status or _reader_gone()
+    if failure is None:
+        return status
+    output.complain(storage_error(failure, "the results could not be written"))
+    return worst({status, StorageError.exit_status}) if status in {0, *EXIT_ORDER} else status
+
+
+def _reader_gone() -> int:
+    """Whoever read our results has gone; Python would complain again when it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _main(arguments: list[str]) -> int:
@@ -406,12 +448,10 @@ def _main(arguments: list[str]) -> int:
     except Stopped as stopped:
         print(f"ckptd: stopped; {stopped.kept}", file=sys.stderr)
         if options.json:
-            output.say([output.json_object(command, stopped.exit_status, [])])
+            output.say([output.json_object(command, stopped.exit_status, options.finished())])
         return stopped.exit_status
     except BrokenPipeError:
-        # Whoever read our results has gone; Python would complain again when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _reader_gone()
     except Exception as error:  # noqa: BLE001  # the operator gets one line, whatever it is
         return _failed(options, command, CkptdError(f"internal error: {type(error).__name__}", hint=_details()))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from ckptd.core import events
+from ckptd.core.models import Outcome, Problem, Trust
 from ckptd.core.units import parse_duration
 from ckptd.errors import CkptdError
 from ckptd.service.workplace import Workplace, enter, find_manifest
@@ -26,10 +28,41 @@ class Options:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    known: dict[str, Outcome] = field(default_factory=dict)  # what came of checkpoints so far
+
+    def know(self, outcome: Outcome) -> None:
+        """One checkpoint is done, or has been found to be otherwise than before."""
+        self.known[outcome.name] = outcome
+
+    def listening(self, emit: events.Emit) -> events.Emit:
+        """`emit`, which also notes the ends that are told where no whole outcomes are at hand."""
+
+        def hear(event: events.Event) -> None:
+            if isinstance(event, events.Finished):
+                self.know(_ended(self.known.get(event.name, Outcome(event.name, event.state)), event))
+            emit(event)
+
+        return hear
+
+    def finished(self) -> list[Outcome]:
+        """What is known when a run is stopped, by name."""
+        return [self.known[name] for name in sorted(self.known)]
 
     def workplace(self, names: Sequence[str]) -> Workplace:
         """Read manifest and lock. Raises ConfigError."""
         return enter(find_manifest(self.manifest, os.environ), names)
+
+
+def _ended(before: Outcome, event: events.Finished) -> Outcome:
+    """What came of a checkpoint, as far as its last event tells."""
+    return replace(
+        before,
+        state=event.state,
+        size=before.size if event.size is None else event.size,
+        trust=Trust(event.detail) if event.detail in set(Trust) else before.trust,
+        bytes_fetched=event.fetched,
+        error=Problem(event.kind, event.error, event.hint) if event.error else None,
+    )
 
 
 def common(function: F) -> F:

@@ -17,7 +17,7 @@ from itertools import pairwise
 from ckptd.core.evidence import Facts, Flip, Kind
 from ckptd.core.models import BLOCK, Damage
 from ckptd.core.sniff import PAGE_NAMES, impostor
-from ckptd.core.stretches import amount, bit_of, groups, lost, merged, stretches
+from ckptd.core.stretches import amount, bit_of, ends_as_on_disks, groups, lost, merged, stretches
 
 _PUBLISHING = 60.0  # seconds from noting that a file is good to its rename, which changes its ctime
 _JSON_ERROR = re.compile(rb'\s*\{\s*"(?:error|errors|message|detail|code|status|fault)"\s*:', re.IGNORECASE)
@@ -150,10 +150,20 @@ def _is_page(case: _Case) -> bool:
 
 
 def _is_truncated(case: _Case) -> bool:
-    """It is shorter, and what is left is what was there; another, shorter file in its place is something else."""
+    """It is shorter, and what is left is what was there, or nothing contradicts that.
+
+    Where another, shorter file is in its place and none of it could be compared, its first bytes may.
+    """
     facts = case.facts
-    known = facts.intact > 0 or (not facts.spots and not case.another)
-    return facts.size < facts.expected_size and known
+    if facts.size >= facts.expected_size:
+        return False
+    foreign = case.another and impostor(facts.name, facts.head, None, digest_known=False) is not None
+    return facts.intact > 0 or (not facts.spots and not foreign)
+
+
+def _is_unproven(case: _Case) -> bool:
+    """It may be a part of the file, put in its place, of which too little is left to compare any of it."""
+    return case.another and not case.facts.intact and not case.facts.spots and case.facts.size > 0
 
 
 def _is_joined(case: _Case) -> bool:
@@ -193,7 +203,8 @@ def _says_page(case: _Case) -> str:
 
 def _says_truncated(case: _Case) -> str:
     missing = case.facts.expected_size - case.facts.size
-    return f"Its last {amount(missing)} are missing: it was truncated at byte {case.facts.size}.{case.others}"
+    unproven = " Nothing tells whether what is left is what was there." if _is_unproven(case) else ""
+    return f"Its last {amount(missing)} are missing: it was truncated at byte {case.facts.size}.{case.others}{unproven}"
 
 
 def _says_grown(case: _Case) -> str:
@@ -213,7 +224,9 @@ def _says_zeros(case: _Case) -> str:
     length = amount(sum(run.length for run in runs))
     where = f"at byte {runs[0].offset}" if len(runs) == 1 else f"in {len(runs)} places, first at byte {runs[0].offset}"
     hole = " Nothing is allocated there: it is a hole." if all(run.hole for run in runs) else ""
-    return f"{length} of zeros are where data was, {where}.{hole}"
+    last = case.facts.size
+    certain = all(ends_as_on_disks(run) or run.end == last for run in runs)
+    return f"{length} of zeros are {'where data was' if certain else 'in what differs'}, {where}.{hole}"
 
 
 def _says_one_block(case: _Case) -> str:
@@ -337,6 +350,8 @@ def _damage(case: _Case, cause: Cause) -> tuple[Damage, ...]:
     ranges = list(case.stretches)
     if not facts.located and cause not in {Cause.EMPTY, Cause.TRUNCATED, Cause.GROWN}:
         ranges.append(Damage(0, min(size, expected), "changed", "nothing tells which bytes"))
+    elif cause is Cause.TRUNCATED and _is_unproven(case):
+        ranges.append(Damage(0, size, "changed", "too little is left to compare"))  # so that all is fetched, once
     elif size < expected:
         # The unit in which the file ends now cannot be compared; it is judged by what stands before it.
         last = ranges[-1] if ranges else None

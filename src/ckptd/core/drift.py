@@ -94,6 +94,12 @@ class Verdict:
     notes: tuple[str, ...] = ()
     kind: str = "origin"
     hint: str = ""
+    calm: bool = False  # nothing failed and nothing is known to have changed: no reason to call anybody
+
+    @property
+    def exit_status(self) -> int:
+        """What it comes to for the exit status."""
+        return 0 if self.calm else self.state.exit_status
 
     @property
     def decisive(self) -> bool:
@@ -129,7 +135,7 @@ def judge(known: Known, answer: Answer, now: float) -> Verdict:
         return replace(verdict, state=State.UNKNOWN, reason=reason)
     if stale(known, answer, now):
         reason = "a cache on the way answers with an older version than the locked one"
-        return replace(verdict, state=State.UNKNOWN, reason=reason, hint="ask again later")
+        return replace(verdict, state=State.UNKNOWN, reason=reason, hint="ask again later", calm=True)
     return verdict
 
 
@@ -253,7 +259,7 @@ def _by_metadata(known: Validator, answer: Answer) -> Verdict:
         if old and now and old != now:
             reason = f"only its {word} changed, which says nothing about its bytes"
             hint = "`ckptd update NAME` fetches it and compares, if that is worth a download"
-            return Verdict(State.UNKNOWN, reason, evidence, hint=hint)
+            return Verdict(State.UNKNOWN, reason, evidence, hint=hint, calm=True)
         if old and now and answer.size is not None:
             return Verdict(State.SAME, f"its size and {word} are the recorded ones", evidence)
     return Verdict(State.UNKNOWN, "it says nothing that could be compared with what was recorded")

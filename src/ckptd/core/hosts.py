@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 # Why each is here: a redirect from the outside has no business there.
@@ -38,7 +39,17 @@ PRIVATE_V6 = tuple(
 # IPv6 networks whose last 32 bits are an IPv4 address that is really meant: mapped, NAT64, compatible.
 CARRIES_V4 = tuple(IPv6Network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96", "::/96"))
 
+LINK_LOCAL_V4, LINK_LOCAL_V6 = IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10")
+
 _NUMBER = re.compile(r"0x[0-9a-f]{1,40}|[0-9]{1,40}")
+
+
+class Reach(Enum):
+    """From how far away a host can be reached, as far as matters for where a redirect may lead."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"  # this machine, and networks that somebody built
+    LINK_LOCAL = "link-local"  # this cable alone: the metadata services of clouds, and no file of anybody's
 
 
 def is_loopback_host(host: str) -> bool:
@@ -54,6 +65,23 @@ def is_private_host(host: str) -> bool:
     """Loopback, link-local, RFC 1918, unique local, unspecified or carrier NAT. Ambiguous spellings are."""
     name = _plain(host)
     return _is_localhost(name) or any(_is_private(address) for address in _addresses(name))
+
+
+def reach_of(host: str) -> Reach:
+    """Judged by the nearest of its readings where a spelling has several."""
+    if any(reach_of_address(address) is Reach.LINK_LOCAL for address in _addresses(_plain(host))):
+        return Reach.LINK_LOCAL
+    return Reach.PRIVATE if is_private_host(host) else Reach.PUBLIC
+
+
+def reach_of_address(address: IPv4Address | IPv6Address) -> Reach:
+    """Of an address that a name led to. Whatever is not for the whole world (IANA's registries) is private."""
+    inner = _carried(address) if isinstance(address, IPv6Address) else None
+    address = inner or address
+    network = LINK_LOCAL_V4 if isinstance(address, IPv4Address) else LINK_LOCAL_V6
+    if address in network:
+        return Reach.LINK_LOCAL
+    return Reach.PUBLIC if address.is_global and not _is_private(address) else Reach.PRIVATE
 
 
 def _plain(host: str) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ckptd.core.models import Trust, Witness
+from ckptd.core.models import LockEntry, Trust, Witness
 from ckptd.core.plan import PIN, Expectation
+from ckptd.core.response import unasked_coding
 from ckptd.core.witness import agreed, disagreement, trust_of
 from ckptd.errors import CkptdError, DriftError, IntegrityError, OriginError, PolicyError
 
@@ -24,6 +25,7 @@ class Promise(Enum):
     PIN = "pin"
     LOCK = "lock"
     WITNESS = "witness"
+    CODING = "coding"  # of nobody: a body that was coded on the way, as it turned out
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,26 @@ def prove(
             f"{first.source} says {first.value.hex()}, the bytes give {digests[first.algorithm].hex()}",
             sha256,
         )
-    labels = set(agreed(witnesses, digests))
-    if expected.locked is not None and expected.locked.sha256 == sha256:
-        labels.update(expected.locked.witnesses)  # equal bytes keep what was once vouched for
-    labels.discard(PIN)
-    trust = trust_of(expected.pinned, tuple(sorted(labels)))
-    return Proven(sha256, trust, tuple(sorted(labels | {PIN} if expected.pinned else labels)))
+    proof = _proven(sha256, set(agreed(witnesses, digests)), pinned=expected.pinned)
+    return still_vouched(proof, expected.locked)
+
+
+def still_vouched(proof: Proven, entry: LockEntry | None) -> Proven:
+    """`proof` with what vouched for the same bytes when they were locked as `entry`: an update forgets no witness."""
+    if entry is None or entry.sha256 != proof.sha256:
+        return proof
+    return _proven(proof.sha256, {*proof.witnesses, *entry.witnesses}, pinned=proof.trust is Trust.PINNED)
+
+
+def _proven(sha256: str, labels: set[str], *, pinned: bool) -> Proven:
+    others = labels - {PIN}
+    trust = trust_of(pinned, tuple(sorted(others)))
+    return Proven(sha256, trust, tuple(sorted(others | {PIN} if pinned else others)))
+
+
+def coded_on_the_way(wrong: Mismatch, coding: str) -> Mismatch:
+    """What a mismatch means where the body came under a coding that only the right SHA-256 would have excused."""
+    return Mismatch(Promise.CODING, unasked_coding(coding), wrong.actual) if coding else wrong
 
 
 def after_mismatches(name: str, found: Sequence[Mismatch], sources: int) -> CkptdError | None:
@@ -112,6 +128,8 @@ def after_mismatches(name: str, found: Sequence[Mismatch], sources: int) -> Ckpt
     if len(found) < max(2, sources):
         return None
     last = found[-1]
+    if last.promise is Promise.CODING:
+        return OriginError(f"the origin {last.message}")
     if last.promise is Promise.LOCK and len({each.actual for each in found}) == 1:
         return DriftError(
             f"the origin now serves other bytes: {last.message}",

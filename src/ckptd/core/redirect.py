@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urljoin, urlsplit
 
+from ckptd.core.hosts import Reach
 from ckptd.core.models import Auth
 from ckptd.core.urls import host_label, origin_of, redact
 from ckptd.errors import CkptdError, OriginError, PolicyError
@@ -38,6 +39,16 @@ def target(current: str, location: str | None, hops: int) -> str | CkptdError:
             hint="name an https URL in the manifest, or a mirror",
         )
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
+
+
+def inward(begun: Reach, following: Reach) -> bool:
+    """Whether a redirect leads further in than where it was begun (server-side request forgery).
+
+    From outside it may not lead to this machine or its neighbours; link-local addresses may only name each other.
+    """
+    if following is Reach.LINK_LOCAL:
+        return begun is not Reach.LINK_LOCAL
+    return begun is Reach.PUBLIC and following is Reach.PRIVATE
 
 
 def credential(url: str, entry_url: str, auth: tuple[Auth, ...]) -> Auth | None:

@@ -23,6 +23,10 @@ class Attempt:
     source: int = 0
     flips: tuple[tuple[int, int], ...] = ()
 
+    def covers(self, size: int) -> bool:
+        """Whether all of a file of `size` bytes is fetched, so that nothing that comes has to fit to what is here."""
+        return not self.flips and self.damage == ((0, size),)
+
 
 def remedy(outcome: Outcome, *, plain: bool) -> Mend | Fetch | None:
     """How what `verify` found is mended; None when there is nothing to mend.
@@ -38,7 +42,7 @@ def remedy(outcome: Outcome, *, plain: bool) -> Mend | Fetch | None:
     whole = outcome.damage is None or damage == ((0, size),)
     if outcome.state == "missing":
         return Fetch("it is not there")
-    if whole or not plain:
+    if (whole and not flips) or not plain:
         return Fetch("it is damaged", mends=True)
     return Mend("it is damaged", damage, flips)
 

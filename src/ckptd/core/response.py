@@ -18,6 +18,14 @@ from ckptd.core.retry import Failure, of_status
 
 Headers = Sequence[tuple[str, str]]
 
+# Content codings by which servers name what a file is, from the ending of its name, and what it then ends in.
+NAMED_CODINGS = {
+    "gzip": (".gz", ".tgz"),
+    "bzip2": (".bz2", ".tbz", ".tbz2"),
+    "xz": (".xz", ".txz"),
+    "zstd": (".zst", ".tzst"),
+}
+
 
 class Sameness(Enum):
     """Whether two answers speak of the same bytes."""
@@ -39,6 +47,7 @@ class Validator:
     version: str = ""  # x-amz-version-id
     identity: str = ""  # a published SHA-256 of the whole
     commit: str = ""  # of a Hugging Face repository: which one answered; others may have the same bytes
+    coding: str = ""  # the Content-Encoding under which the bytes came
 
     @property
     def strong(self) -> bool:
@@ -81,9 +90,17 @@ class Head:
 
     @property
     def coding(self) -> str:
-        """Content-Encoding in lower case; empty for identity."""
-        value = ",".join(self.all("content-encoding")).strip().lower()
+        """Content-Encoding in lower case, `x-gzip` as gzip (RFC 9110 section 8.4.1.3); empty for identity."""
+        members = ",".join(self.all("content-encoding")).lower().split(",")
+        value = ",".join(each.strip().removeprefix("x-") for each in members)
         return "" if value == "identity" else value
+
+    @property
+    def stored_coding(self) -> str | None:
+        """What Google Cloud Storage says of the object as stored; empty for identity, None where it says nothing."""
+        value = self.get("x-goog-stored-content-encoding")
+        name = None if value is None else value.strip().lower().removeprefix("x-")
+        return "" if name == "identity" else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +115,21 @@ class Asked:
     digest_known: bool = False  # a pinned or locked SHA-256 decides in the end, so an unproven part may be tried
     pinned_version: bool = False  # the URL names a generation
     raw: bool = False  # Accept-Encoding: gzip was sent to get stored bytes
+    file_name: str = ""  # under which the file stands in the store
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The body is the file's bytes from `start`, `length` of them (None: until the framing ends)."""
+    """The body is the file's bytes from `start`, `length` of them (None: until the framing ends).
+
+    `foreign`: a coding that nothing but a known SHA-256 can show to be the file's own.
+    """
 
     start: int
     length: int | None
     total: int | None
     validator: Validator
+    foreign: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +190,20 @@ def validator_of(head: Head, total: int | None, identity: str = "") -> Validator
         generation=(head.get("x-goog-generation") or "").strip(),
         version="" if version == "null" else version,
         identity=identity,
+        coding=head.coding,
     )
+
+
+def own_coding(head: Head, file_name: str, *, raw: bool = False) -> bool:
+    """Whether the answer's Content-Encoding says what the file is, and not what was done to it on the way.
+
+    An object store tells how it stores the object. Where none does, a coding that was not asked for (`raw`: it was) and
+    by which the file is named is of the file: servers make it up from the name. Bytes as they come over the wire are
+    then the stored ones.
+    """
+    if head.stored_coding is not None:
+        return head.coding == head.stored_coding
+    return not head.coding or (not raw and file_name.lower().endswith(NAMED_CODINGS.get(head.coding, ())))
 
 
 _when = lru_cache(maxsize=256)(parsedate_to_datetime)  # every answer of a second has the same Date
@@ -228,8 +263,9 @@ def _judge_part(asked: Asked, head: Head, identity: str) -> Verdict:
         return Misfit("answered 206 to a request without Range")
     if (head.get("content-type") or "").lower().startswith("multipart/"):
         return Misfit("answered one range with multipart/byteranges")
-    if head.coding and not asked.raw:
-        return Misfit(f"answered with a coded part ({head.coding})")
+    spliced = _other_coding(asked, head)
+    if spliced is not None:
+        return spliced
     if not isinstance(part, ContentRange):
         return Misfit("answered 206 without one readable Content-Range")
     if part.start != asked.start or (asked.end is not None and part.end > asked.end):
@@ -251,23 +287,37 @@ def _judge_part(asked: Asked, head: Head, identity: str) -> Verdict:
     return Take(part.start, part.end - part.start, total, validator)
 
 
+def _other_coding(asked: Asked, head: Head) -> Misfit | None:
+    """Coded bytes and plain ones make no file, whatever validators and sizes say."""
+    if head.coding and not asked.raw:
+        return Misfit(f"answered with a coded part ({head.coding})")
+    if asked.known is not None and asked.known.coding and not head.coding:
+        return Misfit(f"answered with a part that is not coded, of a body that was ({asked.known.coding})")
+    return None
+
+
 def _judge_whole(asked: Asked, head: Head, identity: str) -> Verdict:
-    stored = (head.get("x-goog-stored-content-encoding") or "identity").strip().lower()
     if head.all("content-range"):
         return Misfit("answered 200 with a Content-Range: a part that does not say so")
-    if stored != "identity" and not head.coding and not asked.raw:
+    if head.stored_coding and not head.coding and not asked.raw:
         return WantRaw()
-    if head.coding and not (asked.raw and stored == head.coding):
-        return Refused(Failure.IMPOSTOR, f"sent a coded body ({head.coding}) though none was asked for")
+    foreign = "" if own_coding(head, asked.file_name, raw=asked.raw) else head.coding
+    if foreign and not asked.digest_known:
+        return Refused(Failure.IMPOSTOR, unasked_coding(foreign))
     total = head.length
-    if total is None and stored != "identity":
+    if total is None and head.stored_coding:
         total = number(head.get("x-goog-stored-content-length"))
     validator = validator_of(head, total, identity)
-    take = Take(0, head.length, total, validator)
+    take = Take(0, head.length, total, validator, foreign)
     if asked.ranged:
         known = asked.known
         return Ignored(take, Sameness.UNPROVEN if known is None else compare(known, validator))
     return take
+
+
+def unasked_coding(coding: str) -> str:
+    """Why a body is of no use, in words whose subject is the origin."""
+    return f"sent a coded body ({coding}) though none was asked for"
 
 
 def _judge_unsatisfied(asked: Asked, head: Head) -> Verdict:

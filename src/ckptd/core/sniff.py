@@ -1,12 +1,13 @@
 """Is this an impostor? What the first bytes and the media type say against the file's name. No I/O.
 
-Sign-in pages, quota notices and error documents arrive with status 200 under the name of an archive, and set
-size and hash in the locks of those who do not look. Whoever passes here is not proven, only not absurd.
+Sign-in pages, quota notices, error documents and empty bodies arrive with status 200 under the name of an archive, and
+set size and hash in the locks of those who do not look. Whoever passes here is not proven, only not absurd.
 """
 
 from __future__ import annotations
 
 import re
+import zlib
 
 HEAD_NEEDED = 512  # bytes of the file's beginning that are looked at; fewer are judged as far as they go
 
@@ -32,6 +33,7 @@ MAGICS: dict[str, tuple[bytes, ...]] = {
     ".tbz2": _BZIP2,
     ".7z": (b"7z\xbc\xaf\x27\x1c",),
 }
+GZIP_NAMES = (".gz", ".tgz")
 HTML_NAMES = (".html", ".htm", ".xhtml")
 PAGE_NAMES = (*HTML_NAMES, ".xml")
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
@@ -44,7 +46,13 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
 def impostor(
-    file_name: str, head: bytes, content_type: str | None, *, digest_known: bool, whole: bool = False
+    file_name: str,
+    head: bytes,
+    content_type: str | None,
+    *,
+    digest_known: bool,
+    whole: bool = False,
+    coding: str = "",
 ) -> str | None:
     """Why these bytes cannot be the file of that name: words whose subject is the origin. None if they may.
 
@@ -54,7 +62,9 @@ def impostor(
         content_type: the Content-Type field, parameters and all.
         digest_known: a SHA-256 will decide; then the media type and the magic are not judged, and a page only
             where an archive is expected (it spares the download).
-        whole: `head` is all there is, so that too few bytes for the format are judged too.
+        whole: `head` is all there is, so that none at all, or too few for the format, are judged too.
+        coding: under which the bytes come, where only the file's name says that it is of the file. An archive that was
+            coded once more on the way is not the file.
     """
     name = file_name.lower()
     magics = _magics(name)
@@ -69,6 +79,10 @@ def impostor(
         ending = name[name.rindex(".") :]
         found = f"begins with {head[: len(magics[0])].hex(' ')}" if head else "is empty"
         return f"sends something that {found}; a {ending} file begins with {magics[0].hex(' ')}"
+    if whole and not head:
+        return f"sends nothing in place of {file_name}, and no sha256 says that it is empty"
+    if coding == "gzip" and _coded_twice(name, head):
+        return f"sends {file_name} coded once more ({coding}) though nothing was asked for"
     return None
 
 
@@ -83,6 +97,17 @@ def page_type(file_name: str, content_type: str | None) -> str | None:
 def _magics(name: str) -> tuple[bytes, ...]:
     dot = name.rfind(".")
     return MAGICS.get(name[dot:], ()) if dot >= 0 else ()
+
+
+def _coded_twice(name: str, head: bytes) -> bool:
+    """Whether what is coded begins like a gzip file itself, though the name promises one layer only."""
+    ending = next((each for each in GZIP_NAMES if name.endswith(each)), None)
+    if ending is None or name.removesuffix(ending).endswith(GZIP_NAMES):
+        return False
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, len(_GZIP[0])) == _GZIP[0]
+    except zlib.error:
+        return False  # damage is found by those who unpack
 
 
 def _begins(head: bytes, magics: tuple[bytes, ...], *, whole: bool) -> bool:

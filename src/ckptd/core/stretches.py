@@ -87,7 +87,8 @@ def lost(group: Sequence[Spot]) -> list[Run]:
 def _run_through(group: Sequence[Spot]) -> Run | None:
     """The longest run of zeros from the first spot of a group to the last; what was not looked at may be part of it.
 
-    Its ends must be where disks and filesystems end what they lose: zeros in the middle of data are often data.
+    Its ends must be where disks and filesystems end what they lose: zeros in the middle of data are often data. Only
+    in what is known to a block, a program's zeros count too, wherever they end: if there are no others beside them.
     """
     if not any(spot.seen for spot in group):
         return None
@@ -98,6 +99,7 @@ def _run_through(group: Sequence[Spot]) -> Run | None:
                 runs[-1] = Run(runs[-1].offset, runs[-1].length + run.length, hole=runs[-1].hole and run.hole)
             else:
                 runs.append(run)
+    runs = [run for run in runs if run.length >= SECTOR]
     first, last = group[0], group[-1]
     grain = SECTOR if max(spot.length for spot in group if spot.seen) <= BLOCK else _PAGE
     fitting = [
@@ -107,7 +109,15 @@ def _run_through(group: Sequence[Spot]) -> Run | None:
         and (run.offset == first.offset or (run.offset < first.end and -run.offset % grain <= _SLACK))
         and (run.end == last.end or (run.end > last.offset and run.end % grain <= _SLACK))
     ]
+    alone = grain == SECTOR and len(runs) == 1 and runs[0].length >= SECTOR
+    if not fitting and alone and runs[0].offset < first.end and runs[0].end > last.offset:
+        return runs[0]
     return max(fitting, key=lambda run: run.length, default=None)
+
+
+def ends_as_on_disks(run: Run) -> bool:
+    """Whether a run of zeros begins and ends where disks do: then a disk may have lost it, and it is no data."""
+    return -run.offset % SECTOR <= _SLACK and run.end % SECTOR <= _SLACK
 
 
 def bit_of(flip: Flip) -> str:

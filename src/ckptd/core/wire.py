@@ -95,7 +95,7 @@ def parse_request(line: bytes) -> Request:
     """The request in a line. Raises ConfigError that says what is wrong with it."""
     found = _object(line, "a request")
     protocol = found.get("protocol")
-    if protocol != PROTOCOL:
+    if type(protocol) is not int or protocol != PROTOCOL:  # true and 1.0 are equal to it
         raise ConfigError(f"this daemon speaks version {PROTOCOL} of the protocol, the request says {protocol!r}"[:200])
     unknown = found.keys() - {"protocol", "command", "names", "options", "manifest"}
     if unknown:
@@ -106,6 +106,8 @@ def parse_request(line: bytes) -> Request:
     names, options = found.get("names", []), found.get("options", {})
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError("names is not a list of texts")
+    if command == "update" and not names:
+        raise ConfigError("an update names what it accepts", hint="to update means to trust: one by one")
     if not isinstance(options, dict):
         raise ConfigError("options is not an object")
     manifest = found.get("manifest", "")
@@ -125,11 +127,19 @@ def parse_request(line: bytes) -> Request:
 
 def _object(line: bytes, what: str) -> dict[str, object]:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise ConfigError(f"{what} is one JSON object a line") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{what} is one JSON object a line")
+    return found
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose keys each stand there once. Raises ValueError."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
     return found
 
 

@@ -2,8 +2,9 @@
 
 A dialect is a function in `_READERS`, its names for algorithms are a table. A value that cannot be understood
 says nothing: it is no witness and no error. The plain ETag is never a digest: S3's is one for some uploads
-only, and a CDN's may look like another's SHA-256. `Content-Digest` is not read: it covers the message
-(RFC 9530 section 2), which on a 206 is a part of the file.
+only, and a CDN's may look like another's SHA-256. `Content-Digest` covers the content of one message
+(RFC 9530 section 2): a part of the file on a 206, nothing in an answer to HEAD. So it counts only where the content is
+the whole file, and not coded.
 
 All digests here are of stored bytes, which are what is kept: `Repr-Digest`, `Digest` and `Content-MD5` cover
 the bytes after content coding (RFC 9530 section 3, RFC 3230 section 4.2), `x-goog-hash` the object as stored.
@@ -31,7 +32,10 @@ AMAZON = {
     "x-amz-checksum-sha256": "sha256",
 }
 NAMES = frozenset(
-    {"x-goog-hash", "repr-digest", "digest", "content-md5", "x-amz-checksum-type", "x-linked-etag", *AMAZON}
+    {
+        *("x-goog-hash", "repr-digest", "content-digest", "digest", "content-md5", "x-amz-checksum-type"),
+        *("x-linked-etag", *AMAZON),
+    }
 )
 SIZES = frozenset({"x-goog-stored-content-length", "x-linked-size"})
 LINKED_ETAG = re.compile(r'(?:W/)?"?([0-9a-fA-F]{64})"?')
@@ -45,6 +49,7 @@ class _Answer:
     fields: Mapping[str, Sequence[str]]
     partial: bool
     redirect: bool
+    content: bool  # the file, whole and uncoded, is the content of the message
 
     def values(self, name: str) -> Sequence[str]:
         return self.fields.get(name, ())
@@ -59,21 +64,28 @@ class _Answer:
             yield key.strip().lower(), value.strip()
 
 
-def collect(headers: Sequence[tuple[str, str]], *, status: int, partial: bool) -> tuple[Witness, ...]:
+def collect(
+    headers: Sequence[tuple[str, str]], *, status: int, partial: bool, body: bool = False
+) -> tuple[Witness, ...]:
     """The witnesses in the raw headers of one answer, each once; contradictory ones are all kept.
 
     Args:
         headers: names in any case, repeated lines kept.
         status: of this answer. Only 200 and 206 speak of the file, and redirects by `X-Linked-Etag`.
         partial: whether the body is a part of the file.
+        body: whether there is one: the request was a GET.
     """
     fields: dict[str, list[str]] = {}
+    other = {"content-range": "", "content-encoding": "identity"}  # without these the content is the file
+    plain = body and status == 200 and not partial
     for name, value in headers:
+        if value.strip().lower() != other.get(name.lower(), value.strip().lower()):
+            plain = False
         if name.lower() in NAMES:
             fields.setdefault(name.lower(), []).append(value.strip())
     if not fields:
         return ()
-    answer = _Answer(fields, partial or status == 206, 300 <= status < 400)
+    answer = _Answer(fields, partial or status == 206, 300 <= status < 400, plain)
     if not answer.redirect and status not in {200, 206}:
         return ()
     # The digests of a redirect are those of its own little page.
@@ -121,8 +133,18 @@ def _google(answer: _Answer) -> Iterator[Witness]:
 
 
 def _repr_digest(answer: _Answer) -> Iterator[Witness]:
-    """`Repr-Digest`, a dictionary of byte sequences, of the whole also on a 206 (RFC 9530 section 3)."""
-    lines = answer.values("repr-digest")
+    """`Repr-Digest`, of the whole also on a 206 (RFC 9530 section 3)."""
+    return _integrity(answer, "repr-digest")
+
+
+def _content_digest(answer: _Answer) -> Iterator[Witness]:
+    """`Content-Digest`, where the content is the file (RFC 9530 section 2)."""
+    return _integrity(answer, "content-digest") if answer.content else iter(())
+
+
+def _integrity(answer: _Answer, name: str) -> Iterator[Witness]:
+    """The members of an integrity field, a dictionary of byte sequences (RFC 9530 section 5)."""
+    lines = answer.values(name)
     if not lines:
         return
     import http_sf  # noqa: PLC0415 (50 ms that most runs and every `status` can do without)
@@ -133,10 +155,10 @@ def _repr_digest(answer: _Answer) -> Iterator[Witness]:
         return  # RFC 9651 section 4.2: a field that does not parse is ignored as a whole
     if not isinstance(members, dict):
         return
-    for name, member in members.items():
+    for key, member in members.items():
         value = member[0] if isinstance(member, tuple) else member
         if isinstance(value, bytes):
-            yield from _witness(f"repr-digest:{name}", IANA.get(name), value)
+            yield from _witness(f"{name}:{key}", IANA.get(key), value)
 
 
 def _digest(answer: _Answer) -> Iterator[Witness]:
@@ -175,6 +197,7 @@ def _linked(answer: _Answer) -> Iterator[Witness]:
 _READERS: tuple[Callable[[_Answer], Iterator[Witness]], ...] = (
     _google,
     _repr_digest,
+    _content_digest,
     _digest,
     _content_md5,
     _amazon,

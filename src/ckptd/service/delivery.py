@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Protocol
 
 from ckptd.core import events
-from ckptd.core.models import Manifest, Outcome, Trust
+from ckptd.core.models import LockEntry, Manifest, Outcome, Trust
 from ckptd.core.plan import Adopt, Expectation, Fetch, Mend
-from ckptd.core.proof import BrokenPromiseError, Mismatch, Proven, admissible, after_mismatches, prove
+from ckptd.core.proof import (
+    BrokenPromiseError,
+    Mismatch,
+    Proven,
+    admissible,
+    after_mismatches,
+    coded_on_the_way,
+    prove,
+    still_vouched,
+)
 from ckptd.core.ranges import Extents
 from ckptd.core.remedy import mending
 from ckptd.core.revision import learnt, steady
@@ -232,9 +241,10 @@ class Delivery:
                     digests = await partial.digests(landed.total)
                 proof = prove(task.expected, landed.total, digests, partial.witnesses)
                 if isinstance(proof, Proven):
+                    proof = still_vouched(proof, task.entry)
                     admit(self._manifest, proof, task.expected, confirmed=landed.confirmed)
                     return landed.total, proof, digests
-                wrong = proof
+                wrong = coded_on_the_way(proof, landed.foreign)
                 await partial.begin_again()
             mismatches.append(wrong)
             error = after_mismatches(task.checkpoint.name, mismatches, len(urls))
@@ -248,14 +258,18 @@ class Delivery:
         """Fetch the damaged ranges until the whole is what is locked. Raises CkptdError.
 
         First the ranges as narrow as they are known, then the whole pieces that they are in; from each source once.
+        Where no source calls the file what it called it before, nothing says that a part of it would fit: then only the
+        whole is asked for, and its SHA-256 decides.
         """
         checkpoint, final, urls = task.checkpoint, self._tenancy.places.final(task.checkpoint), self._urls(task)
         urls = tuple(dict.fromkeys((*self._steady(task, urls), *urls)))
         record = self._known.records.get(inventory.key_of(checkpoint))
         # A pin need not say the size; the lock, whose bytes these are, always does.
         total = task.expected.size or (task.entry.size if task.entry is not None else 0)
-        wrong = ""
+        wrong, apart = "", False
         for attempt in mending(action, total, len(urls)):
+            if apart and not attempt.covers(total):
+                continue
             good = Extents(Extents.of(*attempt.damage).gaps(total))
             known = record.validators if record is not None and record.sha256 == task.expected.sha256 else {}
             await partial.seed(final, good, total, known, attempt.flips)
@@ -272,6 +286,9 @@ class Delivery:
                 landed = await self._download(want, partial, fetched)
             except BrokenPromiseError as broken:
                 wrong = broken.mismatch.message
+                continue
+            except DriftError as error:
+                wrong, apart = error.message, True
                 continue
             digests = landed.digests
             if digests is None:
@@ -331,8 +348,10 @@ class Delivery:
                 frozen=self._locked,
             )
             partial.finished = True
+        notes = self._demoted(task, entry)
         return Outcome(
             name=entry.name,
+            notes=notes,
             state=state,
             size=entry.size,
             sha256=entry.sha256,
@@ -341,6 +360,15 @@ class Delivery:
             bytes_fetched=fetched,
             bytes_reused=reused,
         )
+
+    def _demoted(self, task: Task, entry: LockEntry) -> tuple[str, ...]:
+        """What is to be said where the lock trusts an entry less than before."""
+        before = task.entry
+        if before is None or entry.trust.rank <= before.trust.rank:
+            return ()
+        note = f"trust goes down from {before.trust} to {entry.trust}: nobody vouches for it as before"
+        self._emit(events.Noted(entry.name, note))
+        return (note,)
 
     async def _shelve(self, partial: Partial) -> None:
         """Save what is there of an unfinished download; also when we are being stopped."""

@@ -14,7 +14,7 @@ from ckptd.core import doctor_work
 from ckptd.core.doctor import Finding
 from ckptd.core.doctor_work import Chain, Course
 from ckptd.core.incidents import Incidents
-from ckptd.errors import IntegrityError, MissingError
+from ckptd.errors import CkptdError, IntegrityError, MissingError, StorageError
 from ckptd.service import history, promise
 from ckptd.service.status import standings
 from ckptd.service.workplace import Workplace
@@ -50,7 +50,7 @@ def chain(workplace: Workplace) -> list[Finding]:
         checked = history.prove(workplace)
     except IntegrityError as error:
         return [doctor_work.history(Chain(wrong=error.message, hint=error.hint))]
-    except MissingError as error:
+    except (MissingError, StorageError) as error:
         return [doctor_work.history(Chain(unreadable=error.message, hint=error.hint))]
     said, hint = trouble(workplace.places.database)
     if said:  # the history is not all there is in it
@@ -78,7 +78,7 @@ def kept(workplace: Workplace) -> list[Finding]:
 def _speed(workplace: Workplace) -> float | None:
     """The best that reading back came to lately, in bytes a second: limits, or others, may have held up the rest."""
     speeds: list[float] = []
-    with suppress(MissingError, sqlite3.Error), rows.opened(workplace.places.database) as database:
+    with suppress(CkptdError, sqlite3.Error), rows.opened(workplace.places.database) as database:
         for row in rows.rows(database, limit=RECENT):
             visit = row.visit
             if visit.action in {"verify", "scrub"} and visit.seconds >= ENOUGH:

@@ -200,6 +200,8 @@ def _outcome(
     workplace: Workplace, checkpoint: Checkpoint, entry: LockEntry, verdict: Verdict, *, there: bool
 ) -> Outcome:
     notes = list(verdict.notes)
+    if verdict.calm:
+        notes.append(f"{verdict.reason}; {verdict.hint.replace('NAME', entry.name)}")
     if strip_for_lock(checkpoint.url) != entry.url:
         notes.append("the manifest names another URL than the lock; `ckptd sync` settles that")
     return Outcome(
@@ -210,13 +212,13 @@ def _outcome(
         trust=entry.trust,
         path=str(workplace.places.final(checkpoint)) if there else None,
         error=_problem(entry.name, verdict),
-        exit_status=verdict.state.exit_status,
+        exit_status=verdict.exit_status,
         notes=tuple(notes),
     )
 
 
 def _problem(name: str, verdict: Verdict) -> Problem | None:
-    if verdict.state is State.SAME:
+    if verdict.state is State.SAME or verdict.calm:
         return None
     if verdict.state is State.CHANGED:
         hint = f"the old copy is kept; `ckptd update {name}` accepts what is served now"

@@ -188,6 +188,8 @@ class Pass:
         if outcome is not None:
             return outcome
         try:
+            if (task.entry is None or self._update) and not self._locked:
+                await self._tenant.thread(self._tenant.ledger.expect)  # before anything is fetched for it
             match task.action:
                 case Keep():
                     return kept(task, self._places)

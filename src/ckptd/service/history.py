@@ -26,7 +26,8 @@ def listing(
     """What is on record of the names and tags in `words` (none: of everything), oldest first: not older than `since`
     seconds, of that the newest `limit`.
 
-    Raises ConfigError for a name that nobody knows, MissingError when there is no history to read.
+    Raises ConfigError for a name that nobody knows, MissingError when there is no history, StorageError when it cannot
+    be read, IntegrityError when its table is gone.
     """
     with history.opened(workplace.places.database) as database:
         wanted = _wanted(workplace, words, history.names(database))
@@ -66,7 +67,8 @@ def _wanted(workplace: Workplace, words: Sequence[str], recorded: set[str]) -> s
 def prove(workplace: Workplace, noted: str | None = None) -> Checked:
     """Go through the whole chain. `noted` is the beginning of a head that was noted earlier.
 
-    Raises IntegrityError when the record is not the one that was written, MissingError when there is none.
+    Raises IntegrityError when the record is not the one that was written, MissingError when there is none, StorageError
+    when it cannot be read.
     """
     database = workplace.places.database
     found = Checked(0, GENESIS)

@@ -68,8 +68,9 @@ class Jobs:
 
     async def _pass(self, workplace: Workplace, new: Mapping[str, Waiting], *, locked: bool, update: bool) -> None:
         """One pass to its end, whatever that is: nobody who waits is left waiting."""
-        place, failure = workplace, CkptdError("it was not come to")
+        place, failure = workplace, CkptdError("it was not done: the pass ended before")
         chosen = tuple(checkpoint for checkpoint in workplace.selected if checkpoint.name in new)
+        stopped = False
 
         def settled(outcome: Outcome) -> None:
             self._settle(new[outcome.name], outcome)
@@ -80,6 +81,9 @@ class Jobs:
             tasks = await self._tenancy.thread(lambda: plan(place, records, update=update))
             work = Pass(place, self._hub.emit, locked=locked, update=update, tenancy=self._tenancy, settled=settled)
             await work.run(tasks)
+        except asyncio.CancelledError:
+            stopped, failure = True, CkptdError("stopped before it was done")
+            raise
         except CkptdError as error:
             failure = error
         except BaseExceptionGroup as group:
@@ -92,7 +96,9 @@ class Jobs:
                 if not new[checkpoint.name].done():
                     outcome = refused(Task.of(place, checkpoint), failure, place.places)
                     settled(outcome)
-                    self._hub.emit(finished(outcome))
+                    # Nothing went wrong with it where somebody stops the daemon.
+                    told = events.Noted(outcome.name, failure.message) if stopped else finished(outcome)
+                    self._hub.emit(told)
 
     def _take(self, name: str) -> Waiting:
         """`name` is being worked on from now on, by nobody else."""

@@ -19,7 +19,7 @@ from sqlite3 import Connection
 from ckptd.core.ages import Ages
 from ckptd.core.audit import EXIT_STATUS, damaged_pieces, piece_count, state_of
 from ckptd.core.diagnose import Cause, Diagnosis, corrections, diagnose
-from ckptd.core.models import BLOCK, Case, Damage, LockEntry, Outcome, Problem, Usage
+from ckptd.core.models import Case, Damage, LockEntry, Outcome, Problem, Usage
 from ckptd.core.plan import in_place_hint
 from ckptd.core.urls import file_name
 from ckptd.store import scrub
@@ -94,7 +94,7 @@ class Judged:
         """Note it in the records, unless other bytes have been published under its name meanwhile."""
         if self.record is None:
             return
-        if self.record.size > BLOCK and self.sums and load_sums(database, self.record.sha256) is None:
+        if self.sums and load_sums(database, self.record.sha256) is None:
             save_sums(database, self.record.sha256, self.sums)
         old = self.outdated
         if old is not None and not old.pending and load_files(database).get(old.path) == old:
@@ -183,11 +183,13 @@ class Judge:
     async def unread(self, entry: LockEntry, error: OSError) -> Judged:
         """The verdict on a file that could not be read at all."""
         code = error.errno if error.errno is not None else errno.EIO
-        case = None
+        case, damage = None, None
         if code in GONE:
             state, kind, message = "missing", "storage", "it is not there"
+            damage = _all(entry, "missing")
         elif code in NOT_OURS:
             state, kind, message = "corrupt", "integrity", "something that is no plain file is in its place"
+            damage = _all(entry, "replaced")
             _, case = await self._case(entry, (), (), None)
         else:
             state, kind, message = "unreadable", "storage", f"it cannot be read: {os.strerror(code)}"
@@ -205,6 +207,7 @@ class Judge:
             path=str(self._files.path(entry)),
             error=Problem(kind, case.summary if case is not None else message, hint),
             exit_status=EXIT_STATUS[state],
+            damage=damage,
             case=case,
         )
         now, known = time.time(), self._files.record(entry)
@@ -310,6 +313,11 @@ def _stamp(known: FileRecord | None, mark: str | None, *, good: bool = False) ->
         return known.stamp if known is not None else ""
     before = last_good(known) if known is not None else ""
     return mark if good or before == mark else f"{before} {mark}"
+
+
+def _all(entry: LockEntry, verdict: str) -> tuple[Damage, ...] | None:
+    """Every byte of a file that is not there; None where no digests of pieces are locked."""
+    return (Damage(0, entry.size, verdict),) if entry.pieces is not None and entry.size else None
 
 
 def _damage(reading: Reading) -> tuple[Damage, ...] | None:

@@ -8,6 +8,7 @@ at the end.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +19,10 @@ from typing import TypeVar
 
 from ckptd.core.ages import Ages
 from ckptd.core.audit import piece_count
-from ckptd.core.models import BLOCK, LockEntry
 from ckptd.core.models import Lock as LockContent
+from ckptd.core.models import LockEntry
 from ckptd.core.revision import kept
+from ckptd.errors import StorageError
 from ckptd.store import lockfile, publish
 from ckptd.store.history import Visit, add_history
 from ckptd.store.places import Places
@@ -56,6 +58,15 @@ class Ledger:
                 self._seen = mark
             return LockContent(dict(self._entries))
 
+    def expect(self) -> None:
+        """An entry is going to be new. Raises StorageError where the lock cannot be replaced. Blocks."""
+        folder = self._places.lock.parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise StorageError(
+                f"cannot write {self._places.lock}: its folder is read-only for this user",
+                hint="nothing was fetched for it; run as a user who may write there, or name another [store] lock",
+            )
+
     async def publish(
         self, verified: Verified, *, action: str, fetched: int, seconds: float, frozen: bool = False
     ) -> Published:
@@ -89,7 +100,7 @@ class Ledger:
 
         def save(database: Connection) -> None:
             save_files(database, [file])
-            if entry.size > BLOCK:
+            if verified.sums:
                 save_sums(database, entry.sha256, verified.sums)
             add_history(database, [visit])
 

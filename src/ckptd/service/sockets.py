@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ckptd.core.models import Manifest
 from ckptd.core.permit import Peer
-from ckptd.errors import PolicyError, StorageError
+from ckptd.errors import StorageError
 from ckptd.store.places import Places, storage_error
 
 NAME = "daemon.sock"
@@ -26,6 +26,7 @@ CONNECT_SECONDS = 5.0  # for a daemon on this machine to take a connection
 _PEERGROUPS = 59  # SO_PEERGROUPS of Linux 4.13
 _MOST_GROUPS = 65_536  # NGROUPS_MAX of Linux
 _LONGEST = 100  # bytes of a path that fit into sockaddr_un on every system
+_BACKLOG = 256  # callers that wait for the event loop to get to them
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -66,7 +67,7 @@ def listen(path: Path, group: int | None) -> socket.socket:
         if group is not None:
             os.chown(path, -1, group, follow_symlinks=False)
             path.chmod(0o660)
-        server.listen(64)
+        server.listen(_BACKLOG)
     except OSError as error:
         server.close()
         if error.errno == errno.ENOENT:
@@ -81,7 +82,7 @@ def listen(path: Path, group: int | None) -> socket.socket:
 async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
     """A connection to the daemon, or None when there is none: no socket, or nobody behind it.
 
-    Raises PolicyError when there is one and it may not be used, StorageError when it does not answer.
+    Raises StorageError when there is one and it may not be used, or does not answer.
     """
     from ckptd.core.wire import LONGEST_ANSWER  # noqa: PLC0415  # most callers stop before
 
@@ -90,7 +91,7 @@ async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await asyncio.open_unix_connection(address, limit=LONGEST_ANSWER)
     except PermissionError:
-        raise PolicyError(
+        raise StorageError(
             f"the daemon at {path} is not for you", hint="ask to be added to the store's group ([store] group)"
         ) from None
     except (TimeoutError, BlockingIOError):  # it is stopped, or its queue is full
@@ -100,10 +101,16 @@ async def connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
 
 
 def peer(connection: socket.socket) -> Peer:
-    """Who is at the other end, by the kernel's word (unix(7))."""
+    """Who is at the other end, by the kernel's word (unix(7)), with all groups."""
+    known = caller(connection)
+    return Peer(known.uid, known.gids | frozenset(_groups(connection)), known.pid)
+
+
+def caller(connection: socket.socket) -> Peer:
+    """Who is at the other end, with the first of the groups alone: quick."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(raw)
-    return Peer(uid, frozenset({gid, *_groups(connection)}), pid)
+    return Peer(uid, frozenset({gid}), pid)
 
 
 def _groups(connection: socket.socket) -> Iterable[int]:

@@ -20,7 +20,7 @@ from ckptd.core import wire
 from ckptd.core.events import Event, Finished, Noted
 from ckptd.core.models import Checkpoint, Outcome
 from ckptd.core.permit import crowded, permitted
-from ckptd.errors import CkptdError, ConfigError, PolicyError
+from ckptd.errors import CkptdError, ConfigError, PolicyError, StorageError
 from ckptd.service import sockets
 from ckptd.service.account import Readings, account, brief, readings, whole
 from ckptd.service.host import Host
@@ -44,7 +44,7 @@ class Switchboard:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One caller, from its request to the end of its answer."""
-        uid = sockets.peer(writer.get_extra_info("socket")).uid
+        uid = sockets.caller(writer.get_extra_info("socket")).uid
         crowd = crowded(uid, self._callers, os.getuid())
         self._callers.append(uid)
         try:
@@ -94,7 +94,7 @@ class Switchboard:
         given = [name for name, value in (request.options or {}).items() if value]
         why = permitted(sockets.peer(connection), request.command, owner=os.getuid(), group=places.group, options=given)
         if why:
-            raise PolicyError(why, hint="run it as the store's owner, or with sudo")
+            raise StorageError(why, hint="run it as the store's owner, or with sudo")
 
     # --- work ----------------------------------------------------------------------------------------------------
 

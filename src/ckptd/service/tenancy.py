@@ -19,7 +19,7 @@ from ckptd.store import disk, quarantine
 from ckptd.store.opening import LOST, begin_anew
 from ckptd.store.owner import Owner
 from ckptd.store.partials import sweep
-from ckptd.store.places import Places, prepare
+from ckptd.store.places import Places, make_folder, prepare
 from ckptd.store.records import load_partials
 from ckptd.store.state import State
 from ckptd.transfer.budget import Budget
@@ -57,6 +57,7 @@ async def tenancy(places: Places, emit: events.Emit) -> AsyncIterator[Tenancy]:
 
     def begin() -> tuple[State, ThreadPoolExecutor, ExitStack, bool]:
         prepare(places)
+        make_folder(places.lock.parent, None)  # where that cannot be, it is said before a byte is fetched
         lost = not places.database.exists()
         disk.boot_id()
         with ExitStack() as held:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from sqlite3 import Connection
 
@@ -33,11 +33,22 @@ SAVE_EVERY = 5.0  # seconds between two notes of how far an audit has come
 
 
 class Audit:
-    """Reads locked files and says what they are. `sha256`: compare the SHA-256 even where piece digests would do."""
+    """Reads locked files and says what they are. `sha256`: compare the SHA-256 even where piece digests would do.
 
-    def __init__(self, workplace: Workplace, emit: events.Emit, *, sha256: bool) -> None:
+    `settled` is told each outcome at once.
+    """
+
+    def __init__(
+        self,
+        workplace: Workplace,
+        emit: events.Emit,
+        *,
+        sha256: bool,
+        settled: Callable[[Outcome], None] | None = None,
+    ) -> None:
         self._workplace = workplace
         self._emit = emit
+        self._settled = settled
         self._sha256 = sha256
         self._records = inventory.records(workplace.places)
         self._outcomes: dict[str, Outcome] = {}
@@ -182,6 +193,8 @@ class Audit:
         self._outcomes[outcome.name] = outcome
         if outcome.name in self._trees:
             return
+        if self._settled is not None:
+            self._settled(outcome)
         self._emit(finished(outcome))
         for note in outcome.notes:
             self._emit(events.Noted(outcome.name, note))

@@ -315,17 +315,18 @@ class _Look:
         return min(count, wanted)
 
     def _zeros(self, offset: int, data: bytes) -> Iterator[Run]:
-        """Runs of zeros around whole sectors of zeros of a block."""
-        at = 0
-        while at < len(data):
-            if not _is_zero(data, at):
-                at += SECTOR
-                continue
-            start = len(data[:at].rstrip(b"\0"))
-            while at < len(data) and _is_zero(data, at):
-                at += SECTOR
-            rest = data[at:]
-            end = min(at, len(data)) + len(rest) - len(rest.lstrip(b"\0"))
+        """Runs of zeros as long as a sector or longer in a block, and those at its ends, which may go on beside it."""
+        begins, ends = len(data) - len(data.lstrip(b"\0")), len(data.rstrip(b"\0"))
+        spans = [(0, begins)] if begins else []
+        at = data.find(_ZEROS, begins, ends)
+        while at >= 0:
+            rest = data[at:ends]
+            end = at + len(rest) - len(rest.lstrip(b"\0"))
+            spans.append((at, end))
+            at = data.find(_ZEROS, end, ends)
+        if begins < len(data) > ends:
+            spans.append((ends, len(data)))
+        for start, end in spans:
             yield Run(offset + start, end - start, hole=self._is_hole(offset + start, offset + end))
 
     def _is_hole(self, start: int, end: int) -> bool:
@@ -335,11 +336,6 @@ class _Look:
             return first < last <= os.lseek(self.file.fd, first, os.SEEK_DATA)
         except OSError as error:
             return error.errno == errno.ENXIO and first < last  # no data up to the file's end
-
-
-def _is_zero(data: bytes, at: int) -> bool:
-    part = data[at : at + SECTOR]
-    return part == _ZEROS[: len(part)]
 
 
 def _extend(runs: list[Run], more: Iterator[Run]) -> None:

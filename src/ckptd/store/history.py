@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ckptd.core.attestation import BEGUN, GENESIS, Checked, Row, Visit, chained, settled
 from ckptd.core.remembered import Age, header_age
-from ckptd.errors import MissingError
+from ckptd.errors import CkptdError, IntegrityError, MissingError, StorageError
 from ckptd.store.records import MENDED, SCHEMA_VERSION, read_only
 
 __all__ = ["GENESIS", "Checked", "Row", "Visit", "add_history", "check", "link", "names", "opened", "rows"]
@@ -70,7 +70,8 @@ def _head(connection: sqlite3.Connection) -> str:
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """The database for reading, all of it as at one moment, by anybody who may read it; takes no lock of the store.
 
-    Raises MissingError when it is not there or cannot be read, also when that shows only later.
+    Raises MissingError when it is not there, StorageError when it cannot be read, IntegrityError when the history's
+    table is gone from it; also when that shows only later.
     """
     connection = None
     with suppress(OSError):  # told below
@@ -84,10 +85,22 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             connection.execute("BEGIN")
             yield connection
         except sqlite3.Error as error:
-            raise MissingError(f"the history in {path} cannot be read: {error}", hint=MENDED) from error
+            if _lacks_history(connection):
+                message = f"the history in {path} was changed: its table is gone, or is not the one that was made"
+                raise IntegrityError(message, hint="compare it with a backup") from error
+            raise StorageError(f"the history in {path} cannot be read: {error}", hint=MENDED) from error
 
 
-def _unreadable(path: Path) -> MissingError:
+def _lacks_history(connection: sqlite3.Connection) -> bool:
+    """Whether a database that can be read lacks the history, its counter, or columns of it."""
+    with suppress(sqlite3.Error, UnicodeDecodeError):
+        columns = {str(row[1]) for row in connection.execute("PRAGMA table_info(history)")}
+        counted = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone()
+        return counted is None or not columns.issuperset({"id", "chain", *COLUMNS.split(", ")})
+    return False
+
+
+def _unreadable(path: Path) -> CkptdError:
     """Why it cannot be read, and what to do."""
     message = f"the history in {path} cannot be read"
     try:
@@ -98,15 +111,15 @@ def _unreadable(path: Path) -> MissingError:
             f"there is no history: {path} is not there", hint="`ckptd sync` and `ckptd verify` write one"
         )
     except OSError as error:
-        return MissingError(f"{message}: {os.strerror(error.errno or 0)}", hint="ask the owner of the store")
+        return StorageError(f"{message}: {os.strerror(error.errno or 0)}", hint="ask the owner of the store")
     age = header_age(head, SCHEMA_VERSION)
     if age is Age.NEWER:
-        return MissingError(f"{message}: a newer ckptd wrote it", hint="upgrade ckptd on this machine")
+        return StorageError(f"{message}: a newer ckptd wrote it", hint="upgrade ckptd on this machine")
     if age is Age.OLDER and any(head[_VERSION_AT:]):
-        return MissingError(
+        return StorageError(
             f"{message}: an older ckptd wrote it", hint="`ckptd verify` by its owner brings it up to date"
         )
-    return MissingError(f"{message}: it is damaged, or no database of ours", hint=MENDED)
+    return StorageError(f"{message}: it is damaged, or no database of ours", hint=MENDED)
 
 
 def rows(
@@ -165,7 +178,7 @@ def check(connection: sqlite3.Connection, noted: str | None = None) -> Checked:
     SQLite never gives a number twice here, so that rows taken from the end leave a gap to its counter.
     """
     head, last, begun = GENESIS, 0, ""
-    place = 0 if noted is not None and GENESIS.startswith(noted) else None
+    place: int | None = None
     for row in rows(connection):
         wrong = _wrong(row, head, last)
         if wrong:
@@ -175,6 +188,8 @@ def check(connection: sqlite3.Connection, noted: str | None = None) -> Checked:
         head, last = row.chain, row.id
         if noted is not None and place is None and head.startswith(noted):
             place = last
+    if not last and noted is not None and GENESIS.startswith(noted):
+        place = 0  # of a history without a record, its beginning is the head
     return Checked(last, head, _missing_from_the_end(connection, last), place, begun)
 
 

@@ -12,6 +12,7 @@ import fcntl
 import os
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from ckptd.errors import BusyError, StorageError
 from ckptd.store.places import storage_error
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid
+_MODE = 0o644
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -33,11 +35,13 @@ class Owner:
     def __enter__(self) -> Self:
         try:
             # Never unlinked: a lock on a file that was removed and made again guards nothing.
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
         except OSError as error:
             raise storage_error(error, f"cannot open {self._path}") from error
         try:
             self._acquire()
+            with suppress(OSError):  # somebody else made it
+                os.fchmod(self._fd, _MODE)  # whatever the umask: others want to know who works here
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{socket.gethostname()} pid {os.getpid()}\n".encode(), 0)
         except BaseException:

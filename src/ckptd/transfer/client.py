@@ -31,7 +31,7 @@ from aiohttp.tracing import Trace
 from yarl import URL
 
 from ckptd.core import redirect
-from ckptd.core.hosts import is_private_host
+from ckptd.core.hosts import Reach, reach_of, reach_of_address
 from ckptd.core.models import Auth
 from ckptd.core.response import Head
 from ckptd.core.retry import Failure
@@ -236,7 +236,7 @@ class Client:
         self._private_redirects = private_redirects
         self._proxies: dict[tuple[str, str, int], str | None] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._public: dict[str, bool] = {}
+        self._reach: dict[str, Reach] = {}
 
     async def __aenter__(self) -> Self:
         context = await asyncio.to_thread(_tls)  # reads a few hundred certificates
@@ -313,25 +313,28 @@ class Client:
         return self._proxies[origin]
 
     async def _check_private(self, begun: str, following: str) -> None:
-        """A public origin must not send us to this machine or its neighbours (server-side request forgery)."""
+        """Nobody sends us further in than we began (server-side request forgery)."""
         if self._private_redirects:
             return
-        if await self._is_public(begun) and not await self._is_public(following):
+        near = await self._reach_of(following)
+        if near is not Reach.PUBLIC and redirect.inward(await self._reach_of(begun), near):
             raise TransferFailed(
                 Failure.PERMANENT,
                 PolicyError(
-                    f"{host_label(begun)} redirected to a private address ({host_label(following)})",
+                    f"{host_label(begun)} redirected to a {near.value} address ({host_label(following)})",
                     hint="set [policy] private_redirects = true if that is meant",
                 ),
             )
 
-    async def _is_public(self, url: str) -> bool:
+    async def _reach_of(self, url: str) -> Reach:
         _, host, port = origin_of(url)
-        if host not in self._public:
+        if host not in self._reach:
             # Behind a proxy it is the proxy that resolves names; what is written as an address can be judged here.
-            private = is_private_host(host) or (self._proxy(url) is None and await _resolves_private(host, port))
-            self._public[host] = not private
-        return self._public[host]
+            found = reach_of(host)
+            if found is Reach.PUBLIC and self._proxy(url) is None:
+                found = await _resolved_reach(host, port)
+            self._reach[host] = found
+        return self._reach[host]
 
 
 async def token(grant: Auth) -> str:
@@ -388,12 +391,13 @@ async def _room(intake: Intake) -> None:
     intake.resumed()
 
 
-async def _resolves_private(host: str, port: int) -> bool:
+async def _resolved_reach(host: str, port: int) -> Reach:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError:
-        return False  # the request itself will say so
-    return any(not ipaddress.ip_address(str(each[4][0]).partition("%")[0]).is_global for each in found)
+        return Reach.PUBLIC  # the request itself will say so
+    all_ = {reach_of_address(ipaddress.ip_address(str(each[4][0]).partition("%")[0])) for each in found}
+    return next((each for each in (Reach.LINK_LOCAL, Reach.PRIVATE) if each in all_), Reach.PUBLIC)
 
 
 def _failed(error: Exception, url: str) -> TransferFailed:

@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from ckptd.core import events, retry
 from ckptd.core.plan import Expectation
 from ckptd.core.proof import BrokenPromiseError, prove_announced, prove_size
-from ckptd.core.response import Asked, Changed, Complete, Ignored, Misfit, Sameness, Take, Validator, WantRaw
+from ckptd.core.response import (
+    Asked,
+    Changed,
+    Complete,
+    Ignored,
+    Misfit,
+    Sameness,
+    Take,
+    Validator,
+    WantRaw,
+    unasked_coding,
+)
 from ckptd.core.retry import Failure
 from ckptd.core.segments import WorkList
 from ckptd.core.sniff import impostor, page_type
@@ -47,11 +58,15 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """All bytes are in the partial. `confirmed`: something said where the end is; `digests` of a small file."""
+    """All bytes are in the partial. `confirmed`: something said where the end is; `digests` of a small file.
+
+    `foreign`: the coding under which they came, where only a SHA-256 can tell whether they are the file's.
+    """
 
     total: int
     confirmed: bool
     digests: dict[str, bytes] | None = None
+    foreign: str = ""
 
 
 class Download:
@@ -62,12 +77,13 @@ class Download:
         self._want = want
         self._storage = storage
         self._shared = shared
-        self._sources = [Source(url, want.refresh if url == want.url else ()) for url in want.sources]
+        self._sources = [Source(url, want.refresh if url == want.url else (), want.file_name) for url in want.sources]
         self._source = self._sources[0]
         self._failed: dict[str, TransferFailed] = {}  # by source URL, since something last moved
         self._fruitless = 0
         self._best = storage.written.size
         self._restarts = 0
+        self._foreign = ""  # coding of the body that was begun, if it need not be the file's own
 
     async def run(self) -> Landed:
         """Fetch until everything is there. Raises CkptdError when there is no more hope in this run."""
@@ -75,7 +91,7 @@ class Download:
             try:
                 landed = await self._attempt()
                 if landed is not None:
-                    return landed
+                    return replace(landed, foreign=self._foreign)
             except TransferFailed as failed:
                 await self._storage.drained()
                 await self._after(failed)
@@ -109,9 +125,11 @@ class Download:
         if not storage.written.size or source.manners is Manners.WHOLE:
             return Asked(digest_known=digest_known)
         known = storage.validators.get(source.key)
+        other = next(iter(storage.validators.values()), Validator())
+        if known is None and other.coding:
+            return Asked(digest_known=digest_known)  # parts are not coded, so they are none of these bytes
         if known is None and not digest_known:
             # Another source's bytes: only a published digest can prove that these are the same.
-            other = next(iter(storage.validators.values()), Validator())
             known = Validator(total=storage.total, identity=other.identity)
         if known is not None and not known.provable and not digest_known:
             # Whatever part came, nothing could show that it belongs to the bytes we have.
@@ -147,6 +165,7 @@ class Download:
                 await self._relearn(source, opened)
                 return None
         self._check(take, opened)
+        self._foreign = take.foreign
         return replace(take, validator=replace(take.validator, commit=opened.commit))
 
     async def _relearn(self, source: Source, opened: Opened) -> None:
@@ -206,6 +225,8 @@ class Download:
             error = OriginError(f"{label} sends {total} bytes of a file that it says has {opened.stated}")
             raise TransferFailed(Failure.TRANSIENT, error)
         wrong = prove_size(expected, total)
+        if wrong is not None and take.foreign:
+            raise _impostor(opened.reply, unasked_coding(take.foreign))
         if wrong is not None:
             raise TransferFailed(Failure.PERMANENT, BrokenPromiseError(wrong, label))
 
@@ -272,6 +293,7 @@ class Download:
             reply.head.get("content-type"),
             digest_known=self._want.expected.digest_known,
             whole=whole,
+            coding=reply.head.coding if reply.head.stored_coding is None else "",
         )
         if reason is not None:
             raise _impostor(reply, reason)

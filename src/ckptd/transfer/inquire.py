@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from ckptd.core import witness
 from ckptd.core.drift import Answer
 from ckptd.core.ranges import parse_content_range, spell
-from ckptd.core.response import Head, number, validator_of
+from ckptd.core.response import Head, number, own_coding, validator_of
 from ckptd.core.retry import Failure
-from ckptd.core.urls import host_label
+from ckptd.core.urls import file_name, host_label
 from ckptd.errors import CkptdError, NetworkError
 from ckptd.transfer.budget import Budget
 from ckptd.transfer.client import Client, Reply, Request
@@ -69,7 +69,7 @@ class Inquirer:
                 return None
             return _unanswered(failed.error)
         try:
-            answer = read(reply.hops, reply.head)
+            answer = read(reply.hops, reply.head, _name(request.entry_url))
         finally:
             reply.close()
         # Nothing stores empty checkpoints, and some answer every HEAD with a length of 0.
@@ -91,10 +91,9 @@ class Inquirer:
         return answer
 
 
-def read(hops: Sequence[Head], head: Head) -> Answer:
-    """What an answer, and the redirects that led to it, say of the file."""
-    stored = (head.get("x-goog-stored-content-encoding") or "identity").strip().lower()
-    coding = "" if head.coding == stored else head.coding
+def read(hops: Sequence[Head], head: Head, name: str = "") -> Answer:
+    """What an answer, and the redirects that led to it, say of the file, which is named so."""
+    coding = "" if own_coding(head, name) else head.coding
     told_before = tuple(each for hop in hops for each in witness.collect(hop.headers, status=hop.status, partial=False))
     witnesses = witness.collect(head.headers, status=head.status, partial=head.status == 206)
     if coding:
@@ -127,6 +126,13 @@ def _size(head: Head, coding: str) -> int | None:
     if head.status != 200 or coding or lines:
         return None
     return head.length
+
+
+def _name(url: str) -> str:
+    try:
+        return file_name(url)
+    except ValueError:
+        return ""
 
 
 def _headers(url: str) -> dict[str, str]:

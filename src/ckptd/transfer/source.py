@@ -55,8 +55,9 @@ class Opened:
 class Source:
     """One URL and what we have learnt of its origin in this run."""
 
-    def __init__(self, url: str, refresh: Sequence[str] = ()) -> None:
+    def __init__(self, url: str, refresh: Sequence[str] = (), file_name: str = "") -> None:
         self.url = url
+        self._file_name = file_name  # under which the file stands in the store
         self._refresh = tuple(refresh)  # the command that gives an address for `url`, where that takes a signature
         self._signed: str | None = None
         self.host = host_label(url)
@@ -93,7 +94,7 @@ class Source:
         resolved, signed, on_the_way = self._resolved, self._signed, self._on_the_way
         url = resolved or signed or self._versioned(known)
         pinned = resolved is None and signed is None and url != self.url
-        exact = replace(asked, raw=self._raw, pinned_version=pinned)
+        exact = replace(asked, raw=self._raw, pinned_version=pinned, file_name=self._file_name)
         fresh = fresh or (asked.known is None and not asked.digest_known)
         reply = await client.open(Request(url, self.url, self._headers(asked, condition), fresh=fresh))
         try:
@@ -175,7 +176,7 @@ def _vouched(heads: Iterable[Head]) -> tuple[tuple[Witness, ...], int | None]:
     witnesses: list[Witness] = []
     stated: int | None = None
     for head in heads:
-        witnesses += witness.collect(head.headers, status=head.status, partial=head.status == 206)
+        witnesses += witness.collect(head.headers, status=head.status, partial=head.status == 206, body=True)
         size = witness.stated_size(head.headers)
         stated = size if size is not None else stated
     return tuple(dict.fromkeys(witnesses)), stated

@@ -146,9 +146,7 @@ class PlainLines:
         words = event.state or "done"
         if event.fetched:
             rate = f" ({format_rate(event.fetched / row.elapsed)})" if row.elapsed >= 0.05 else ""
-            whole = event.size in {None, event.fetched}
-            size = format_size(event.fetched) if whole else portion(event.fetched, event.size)
-            words = f"{words} {size} in {span(row.elapsed)}{rate}"
+            words = f"{words} {_amount(event.fetched, event.size)} in {span(row.elapsed)}{rate}"
         return f"{words}, {event.detail}" if event.detail else words
 
     def _write(self, name: str, words: str) -> None:
@@ -172,3 +170,12 @@ def _so_far(row: Row) -> str:
     share = "" if row.fraction is None else f"{percent(row.fraction)} "
     told = f"{share}({portion(row.done, row.size)}), {format_rate(row.rate)}"
     return told if row.eta is None else f"{told}, {format_duration(row.eta)} left"
+
+
+def _amount(fetched: int, size: int | None) -> str:
+    """How much came of how much; of a file that had to be fetched again more came than it is long."""
+    if size is None or size == fetched:
+        return format_size(fetched)
+    return (
+        portion(fetched, size) if fetched < size else f"{format_size(size)} ({format_size(fetched)} over the network)"
+    )
