@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import signal
 
 import faults as f
 import pytest
 from origin import Origin
-from workplace import Run, Workplace, tgz
+from workplace import Run, Workplace, tgz, wait_until
 
 A, B = tgz(20_000, 1), tgz(20_000, 2)
 PATH = "/a.tar.gz"
@@ -46,3 +47,25 @@ def test_other_bytes_that_nobody_vouches_for_are_told(origin: Origin, witnessed:
     now, notes = trust(witnessed.run("update", "a", "--json").expect(0))
     assert now == "first-use" == witnessed.lock["a"]["trust"]
     assert [note for note in notes if "goes down from witnessed to first-use" in note]
+
+
+@pytest.mark.parametrize("command", [["sync"], ["update", "a"]], ids=" ".join)
+def test_a_pin_that_is_gone_is_told(origin: Origin, site: Workplace, command: list[str]) -> None:
+    site.one(origin.put(PATH, A), sha256=hashlib.sha256(A).hexdigest())
+    site.sync().expect(0)
+    site.one(origin.url(PATH))
+    now, notes = trust(site.run(*command, "--json").expect(0))
+    assert now == "first-use" == site.lock["a"]["trust"]
+    assert [note for note in notes if "goes down from pinned to first-use" in note]
+
+
+@pytest.mark.slow
+def test_a_daemon_tells_it_too(origin: Origin, witnessed: Workplace) -> None:
+    daemon = witnessed.start("daemon")
+    wait_until((witnessed.state / "daemon.sock").exists, what="the daemon listens")
+    origin.put(PATH, B)
+    now, notes = trust(witnessed.run("update", "a", "--json").expect(0))
+    assert now == "first-use"
+    assert [note for note in notes if "goes down from witnessed to first-use" in note]
+    daemon.signal(signal.SIGTERM)
+    daemon.wait(10).expect(0)

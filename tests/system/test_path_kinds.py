@@ -102,6 +102,9 @@ def test_more_than_one(origin: Origin, site: Workplace) -> None:
     run = site.run("path", "a", invariants=False).expect(1)
     for name in files:
         assert str(site.store / "a" / "tree" / name) in run.err
+    told = json.loads(site.run("path", "--json", "a", invariants=False).expect(1).out)
+    assert [Path(each["path"]).name for each in told["paths"]] == sorted(files)
+    assert told["error"]["message"].startswith("a has 2 paths")
     listed = site.run("path", "--all", "a", invariants=False).expect(0).out
     assert all(name in listed for name in files)
     found = json.loads(site.run("path", "--all", "--json", "a", invariants=False).expect(0).out)

@@ -17,7 +17,7 @@ from itertools import pairwise
 from ckptd.core.evidence import Facts, Flip, Kind
 from ckptd.core.models import BLOCK, Damage
 from ckptd.core.sniff import PAGE_NAMES, impostor
-from ckptd.core.stretches import amount, bit_of, ends_as_on_disks, groups, lost, merged, stretches
+from ckptd.core.stretches import amount, bit_of, groups, lost, merged, proven, stretches
 
 _PUBLISHING = 60.0  # seconds from noting that a file is good to its rename, which changes its ctime
 _JSON_ERROR = re.compile(rb'\s*\{\s*"(?:error|errors|message|detail|code|status|fault)"\s*:', re.IGNORECASE)
@@ -220,13 +220,14 @@ def _says_flipped(case: _Case) -> str:
 
 
 def _says_zeros(case: _Case) -> str:
-    runs = [run for group in groups(case.facts.spots) for run in lost(group)]
+    found = [(run, group) for group in groups(case.facts.spots) for run in lost(group)]
+    runs = [run for run, _ in found]
     length = amount(sum(run.length for run in runs))
     where = f"at byte {runs[0].offset}" if len(runs) == 1 else f"in {len(runs)} places, first at byte {runs[0].offset}"
     hole = " Nothing is allocated there: it is a hole." if all(run.hole for run in runs) else ""
-    last = case.facts.size
-    certain = all(ends_as_on_disks(run) or run.end == last for run in runs)
-    return f"{length} of zeros are {'where data was' if certain else 'in what differs'}, {where}.{hole}"
+    if all(proven(run, group) for run, group in found):
+        return f"{length} of zeros are where data was, {where}.{hole}"
+    return f"{length} of zeros are in what differs, {where}.{hole} Whether data was in all of that cannot be told."
 
 
 def _says_one_block(case: _Case) -> str:

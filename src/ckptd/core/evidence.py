@@ -23,16 +23,22 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Zeros in a row. `hole`: nothing is allocated for them."""
+    """Zeros in a row. `hole`: nothing is allocated for them. `beside`: they go on in bytes that are as they were."""
 
     offset: int
     length: int
     hole: bool = False
+    beside: bool = False
 
     @property
     def end(self) -> int:
         """The offset after the last one."""
         return self.offset + self.length
+
+    def and_then(self, after: Run) -> Run:
+        """One run of this and the one that begins where it ends."""
+        hole, beside = self.hole and after.hole, self.beside or after.beside
+        return Run(self.offset, self.length + after.length, hole=hole, beside=beside)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ def _run_through(group: Sequence[Spot]) -> Run | None:
     """The longest run of zeros from the first spot of a group to the last; what was not looked at may be part of it.
 
     Its ends must be where disks and filesystems end what they lose: zeros in the middle of data are often data. Only
-    in what is known to a block, a program's zeros count too, wherever they end: if there are no others beside them.
+    in what is known to a block, a program's zeros count too, wherever they end: if no others could be meant. Zeros that
+    go on in bytes that are as they were are data, unless a damaged block is nothing else.
     """
     if not any(spot.seen for spot in group):
         return None
@@ -96,10 +97,10 @@ def _run_through(group: Sequence[Spot]) -> Run | None:
     for spot in group:
         for run in spot.zeros if spot.seen else (Run(spot.offset, spot.length, hole=True),):
             if runs and runs[-1].end == run.offset:
-                runs[-1] = Run(runs[-1].offset, runs[-1].length + run.length, hole=runs[-1].hole and run.hole)
+                runs[-1] = runs[-1].and_then(run)
             else:
                 runs.append(run)
-    runs = [run for run in runs if run.length >= SECTOR]
+    runs = [run for run in runs if run.length >= SECTOR and (not run.beside or proven(run, group))]
     first, last = group[0], group[-1]
     grain = SECTOR if max(spot.length for spot in group if spot.seen) <= BLOCK else _PAGE
     fitting = [
@@ -109,15 +110,16 @@ def _run_through(group: Sequence[Spot]) -> Run | None:
         and (run.offset == first.offset or (run.offset < first.end and -run.offset % grain <= _SLACK))
         and (run.end == last.end or (run.end > last.offset and run.end % grain <= _SLACK))
     ]
-    alone = grain == SECTOR and len(runs) == 1 and runs[0].length >= SECTOR
-    if not fitting and alone and runs[0].offset < first.end and runs[0].end > last.offset:
-        return runs[0]
+    if not fitting and grain == SECTOR:
+        through = [run for run in runs if run.offset < first.end and run.end > last.offset]
+        if len(through) == 1 and (len(runs) == 1 or len(group) > 1):  # in a single block all of them go through
+            return through[0]
     return max(fitting, key=lambda run: run.length, default=None)
 
 
-def ends_as_on_disks(run: Run) -> bool:
-    """Whether a run of zeros begins and ends where disks do: then a disk may have lost it, and it is no data."""
-    return -run.offset % SECTOR <= _SLACK and run.end % SECTOR <= _SLACK
+def proven(run: Run, group: Sequence[Spot]) -> bool:
+    """Whether data was where these zeros are: a damaged spot of the group is nothing else."""
+    return any(spot.seen and run.offset <= spot.offset and spot.end <= run.end for spot in group)
 
 
 def bit_of(flip: Flip) -> str:

@@ -194,7 +194,7 @@ class Pass:
                 case Keep():
                     return kept(task, self._places)
                 case Relock():
-                    return replace(kept(task, self._places), notes=self._enter(task))
+                    return self._relock(task)
                 case Check(adopt=adopt):
                     return await self._look_closer(task, adopt=adopt)
                 case Fetch(mends=mends):
@@ -213,18 +213,17 @@ class Pass:
         except OSError as error:
             return refused(task, storage_error(error, task.checkpoint.name), self._places)
 
-    def _enter(self, task: Task) -> tuple[str, ...]:
-        """Lock the entry anew; what is to be said about it."""
-        notes: tuple[str, ...] = ()
-        if task.entry is not None:
-            entry = relocked(task.checkpoint, task.entry)
-            if entry.trust.rank > task.entry.trust.rank:
-                notes = (
-                    f"trust goes down from {task.entry.trust} to {entry.trust}: its pin is gone from the manifest",
-                )
-                self._emit(events.Noted(entry.name, notes[0]))
-            self._tenant.ledger.enter(entry, frozen=self._locked)
-        return notes
+    def _relock(self, task: Task) -> Outcome:
+        """Lock the entry of bytes that are right anew; what is to be said about it."""
+        outcome = kept(task, self._places)
+        if task.entry is None:
+            return outcome
+        entry, notes = relocked(task.checkpoint, task.entry), outcome.notes
+        if entry.trust.rank > task.entry.trust.rank:
+            notes = (f"trust goes down from {task.entry.trust} to {entry.trust}: its pin is gone from the manifest",)
+            self._emit(events.Noted(entry.name, notes[0]))
+        self._tenant.ledger.enter(entry, frozen=self._locked)
+        return replace(outcome, trust=entry.trust, notes=notes)
 
     # --- what is there already -----------------------------------------------------------------------------------
 

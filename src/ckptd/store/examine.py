@@ -30,6 +30,9 @@ RUNS = 16  # runs of zeros, the longest ones, that are kept of a piece that noth
 Right = Callable[[int, bytes], bool]  # (index of a piece, a BLAKE3 digest): is it the locked one?
 
 _SUM = 4  # bytes of a block's sum
+_EDGE = 4096  # bytes read beside damage that ends in zeros, aligned as O_DIRECT wants it
+_EDGES = 256  # places where that is done
+_BESIDE = bytes(17)  # fewer zeros may happen to be there
 _GONE = {errno.ENOENT, errno.ENOTDIR}
 _ZEROS = bytes(SECTOR)
 
@@ -173,6 +176,7 @@ class _Look:
                 self._at_piece(index, start, end, failed=index in failed)
             else:
                 self.spots.append(Spot(start, end - start, seen=False, readable=index not in failed))
+        self._look_beside()
 
     def _at_piece(self, index: int, start: int, end: int, *, failed: bool) -> None:
         """Look at one piece and note which of it is damaged."""
@@ -209,7 +213,34 @@ class _Look:
         says_nothing = self.file.size != self.expected and end == self.limit and end % PIECE != 0
         return not says_nothing and (self.located or self.sums is None)
 
+    def _look_beside(self) -> None:
+        """Note which runs at the edge of what is damaged go on in what is not."""
+        left = _EDGES
+        begins = {spot.offset for spot in self.spots} | {self.limit}
+        ends = {spot.end for spot in self.spots} | {0}
+        for place, spot in enumerate(self.spots):
+            zeros = list(spot.zeros)
+            if zeros and left and zeros[0].offset == spot.offset not in ends:
+                beside = self._edge(spot.offset - _EDGE).endswith(_BESIDE)
+                zeros[0], left = replace(zeros[0], beside=beside), left - 1
+            if zeros and left and zeros[-1].end == spot.end not in begins:
+                beside = zeros[-1].beside or self._edge(spot.end).startswith(_BESIDE)
+                zeros[-1], left = replace(zeros[-1], beside=beside), left - 1
+            if zeros:
+                self.spots[place] = replace(spot, zeros=tuple(zeros))
+
     # --- reading ------------------------------------------------------------------------------------------------------
+
+    def _edge(self, at: int) -> bytes:
+        """The `_EDGE` bytes at `at`, as many as there are; none when they cannot be read."""
+        buffer = memoryview(mmap.mmap(-1, _EDGE))
+        try:
+            return bytes(buffer[: os.preadv(self.file.fd, [buffer], at)])
+        except OSError:
+            return b""
+        finally:
+            if not self.file.direct:
+                os.posix_fadvise(self.file.fd, at, _EDGE, os.POSIX_FADV_DONTNEED)
 
     def _read(self, start: int, end: int) -> _Piece:
         """Everything about the bytes `[start, end)` of a piece in one pass."""
@@ -342,7 +373,7 @@ def _extend(runs: list[Run], more: Iterator[Run]) -> None:
     """Append runs of the next block; the first goes on where the last one ended."""
     for run in more:
         if runs and runs[-1].end == run.offset:
-            runs[-1] = Run(runs[-1].offset, runs[-1].length + run.length, hole=runs[-1].hole and run.hole)
+            runs[-1] = runs[-1].and_then(run)
         else:
             runs.append(run)
 
