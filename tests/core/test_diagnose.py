@@ -145,6 +145,11 @@ def test_a_page_is_told_from_one_that_begins_a_file() -> None:
         ((zeroed(5, 4096, 8192), zeroed(6, 700, 1500)), True),
         ((zeroed(5, 700), zeroed(6), zeroed(7, 0, 100)), True),
         ((zeroed(5, 700), block(6)), False),
+        ((block(5, zeros=(Run(5 * BLOCK + 700, 600), Run(6 * BLOCK - 9, 9))), zeroed(6, 0, 700)), True),
+        ((block(5, zeros=(Run(5 * BLOCK + 512, BLOCK - 512, beside=True),)),), False),  # data, which goes on
+        ((block(5, zeros=(Run(5 * BLOCK + 9, 700), Run(6 * BLOCK - 600, 600, beside=True))),), True),
+        ((block(5, zeros=(Run(5 * BLOCK, BLOCK, beside=True),)),), True),  # and yet they are wrong
+        ((block(5, zeros=(Run(5 * BLOCK, BLOCK, beside=True),)), zeroed(6, 0, 700)), True),
         ((zeroed(5, 4096), Spot(6 * BLOCK, PIECE, seen=False), block(6)), False),
         ((zeroed(5, 4096), Spot(6 * BLOCK, 9 * BLOCK, seen=False), zeroed(15, 0, 512)), True),
         ((Spot(5 * BLOCK, BLOCK, seen=False),), False),
@@ -163,7 +168,7 @@ def test_which_zeros_are_lost_data(spots: tuple[Spot, ...], lost: bool) -> None:
         (
             (zeroed(5, 4096, 8192),),
             "4 KiB of zeros at byte 331776",
-            "4 KiB of zeros are where data was, at byte 331776. ",
+            "4 KiB of zeros are in what differs, at byte 331776. Whether data was in all of that cannot be told. ",
         ),
         (
             (zeroed(5, hole=True), zeroed(6, hole=True)),
@@ -180,10 +185,15 @@ def test_which_zeros_are_lost_data(spots: tuple[Spot, ...], lost: bool) -> None:
             "512 bytes of zeros at byte 327680",
             "",
         ),
+        (  # a whole block of them that is not as it was
+            (zeroed(5, 700), zeroed(6), zeroed(7, 0, 100)),
+            "130472 bytes of zeros at byte 328380",
+            "130472 bytes of zeros are where data was, at byte 328380. ",
+        ),
         (
             (zeroed(5, 0, 512), zeroed(9, 0, 1024)),
             "512 bytes of zeros at byte 327680",
-            "1536 bytes of zeros are where data was, in 2 places, first at byte 327680. ",
+            "1536 bytes of zeros are in what differs, in 2 places, first at byte 327680. Whether data was in all of ",
         ),
     ],
 )

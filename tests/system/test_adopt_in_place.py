@@ -18,6 +18,8 @@ from digests_of import crc32c
 from origin import Origin
 from workplace import Workplace, sha256, tgz, wait_until
 
+pytestmark = pytest.mark.slow
+
 A, B = tgz(400_000, 1), tgz(400_000, 2)
 PATH = "/a.tar.gz"
 

@@ -6,6 +6,8 @@ import pytest
 from origin import Origin
 from workplace import Workplace, tgz
 
+pytestmark = pytest.mark.slow
+
 A = tgz(20_000, 1)
 PATH = "/a.tar.gz"
 
