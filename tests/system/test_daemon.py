@@ -765,8 +765,8 @@ def test_the_promise(origin: Origin, site: Workplace) -> None:
     site.write({"name": "a", "url": origin.put(PATH, A)}, verify={"max_age": "2s"})
     daemon = begin(site)
     idle(site)
-    first = account(site)["promise"]["oldest_verified_at"]
-    wait_until(lambda: account(site)["promise"]["oldest_verified_at"] > first, what="it was read again")
+    first = account(site)["promise"]["oldest_verified_at"] or 0
+    wait_until(lambda: (account(site)["promise"]["oldest_verified_at"] or 0) > first, what="it was read again")
     assert site.run("status", "--json").report["promise"]["kept"] is True
     end(daemon)
 
