@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptd.core.kinds import LABELS, Find, Kind, Rank, choose, recognise_file, recognise_tree, texts_needed
+from ckptd.core.kinds import Find, Kind, Rank, choose, recognise_file, recognise_tree, texts_needed
 
 
 def shards(prefix: str, total: int = 1) -> list[str]:
@@ -185,10 +185,6 @@ TENSORS = (200).to_bytes(8, "little") + b'{"__meta'
 )
 def test_files(name: str, head: bytes, kind: Kind) -> None:
     assert recognise_file(name, head) == Find(kind, "")
-
-
-def test_every_kind_has_a_label() -> None:
-    assert set(LABELS) == set(Kind)
 
 
 NAMES = st.sampled_from(

@@ -92,7 +92,9 @@ def idle(site: Workplace, *names: str) -> None:
 
     def had() -> bool:
         found = [each for each in account(site)["checkpoints"] if not names or each["name"] in names]
-        return bool(found) and all(each["next_sync_in"] is not None for each in found)
+        if not found or any(each["next_sync_in"] is None or each["state"] == "unlocked" for each in found):
+            return False
+        return site.lock.keys() >= {each["name"] for each in found if each["state"] == "present"}
 
     wait_until(had, what="everything had its turn")
 

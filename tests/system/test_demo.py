@@ -40,11 +40,15 @@ def of_session(session: int) -> list[str]:
 
 @contextmanager
 def running(
-    temporary: Path, out: IO[bytes] | int, *args: str, env: Mapping[str, str] | None = None
+    temporary: Path, out: IO[bytes] | int, *args: str, env: Mapping[str, str] | None = None, deaf: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`ckptd demo` in a session of its own, its folder in `temporary`, its proxy and manifest astray."""
+    """`ckptd demo` in a session of its own, its folder in `temporary`, its proxy and manifest astray.
+
+    `deaf`: it begins with SIGINT ignored, as what a script starts in the background does.
+    """
+    prefix = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh"] if deaf else []
     process = subprocess.Popen(
-        [str(CKPTD), "demo", *args],
+        [*prefix, str(CKPTD), "demo", *args],
         cwd="/",
         env={
             "PATH": os.environ["PATH"],
@@ -140,8 +144,10 @@ def test_reads_well_without_a_terminal(told: tuple[int, str, list[Path], list[st
     assert [line for line in ours if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("colour", [True, False], ids=["colour", "NO_COLOR"])
-def test_interrupted_on_a_terminal(tmp_path: Path, colour: bool) -> None:
+@pytest.mark.parametrize(
+    ("colour", "deaf"), [(True, False), (False, False), (False, True)], ids=["colour", "NO_COLOR", "in the background"]
+)
+def test_interrupted_on_a_terminal(tmp_path: Path, colour: bool, deaf: bool) -> None:
     """^C goes to the program and the demo alike: both end, the folder goes, the cursor is back."""
     master, slave = pty.openpty()
     shown = bytearray()
@@ -152,7 +158,7 @@ def test_interrupted_on_a_terminal(tmp_path: Path, colour: bool) -> None:
 
     env = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24", **({} if colour else {"NO_COLOR": "1"})}
     try:
-        with running(tmp_path, slave, env=env) as process:
+        with running(tmp_path, slave, env=env, deaf=deaf) as process:
             os.close(slave)
             wait_until(moving, seconds=60, what="the dashboard moves")
             os.killpg(process.pid, signal.SIGINT)

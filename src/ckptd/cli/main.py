@@ -12,24 +12,23 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from ckptd.cli import output, show
-from ckptd.cli.asking import by_daemon, standing_of_daemon
+from ckptd.cli.asking import by_daemon
 from ckptd.cli.lazy import Commands
 from ckptd.cli.options import EPILOG, Options, age, common, complete_names, names_argument
 from ckptd.cli.streams import Streams
 from ckptd.core.models import Outcome
 from ckptd.core.urls import redact_text
-from ckptd.errors import EXIT_ORDER, CkptdError, ConfigError, MissingError, Stopped, StorageError, worst
+from ckptd.errors import EXIT_ORDER, CkptdError, ConfigError, Stopped, StorageError, worst
 from ckptd.service.workplace import Workplace
 from ckptd.store.places import storage_error
 from ckptd.version import __version__
 
 if TYPE_CHECKING:
-    from ckptd.service.locate import Located
     from ckptd.service.sync import Task
 
 ELSEWHERE = {
@@ -42,7 +41,9 @@ ELSEWHERE = {
     "export": "ckptd.cli.export:export",
     "history": "ckptd.cli.history:history",
     "import": "ckptd.cli.importing:import_",
+    "path": "ckptd.cli.path:path",
     "prune": "ckptd.cli.prune:prune",
+    "status": "ckptd.cli.status:status",
     "use": "ckptd.cli.use:use",
     "watch": "ckptd.cli.watch:watch",
 }
@@ -263,119 +264,6 @@ def _audit(
 
             outcomes = run(Repair(workplace, options.listening(emit), outcomes).run())
     return outcomes
-
-
-@cli.command(epilog=EPILOG)
-@names_argument
-@common
-@click.pass_obj
-def status(options: Options, names: tuple[str, ...]) -> int:
-    """Say what is there, how sure we are, when it was last verified. Reads no file bodies."""
-    from ckptd.service import promise  # noqa: PLC0415
-    from ckptd.service import status as service  # noqa: PLC0415
-    from ckptd.store import inventory  # noqa: PLC0415
-    from ckptd.store.records import trouble  # noqa: PLC0415
-    from ckptd.ui.summary import StatusRow, promise_line, status_lines  # noqa: PLC0415
-
-    workplace = options.workplace(names)
-    output.note(*trouble(workplace.places.database))
-    found = service.standings(workplace)
-    running = service.owner(workplace)
-    account = standing_of_daemon(workplace)
-    if account is not None:
-        running = f"the daemon, pid {account.get('pid')}: {account.get('summary')}"
-    max_age = workplace.manifest.verify.max_age
-    held = promise.standing(workplace.lock, inventory.records(workplace.places), max_age, time.time())
-    if options.json:
-        verified = {each.outcome.name: each.verified_at for each in found}
-        outcomes = [each.outcome for each in found]
-        output.say(
-            [
-                output.json_object(
-                    "status", 0, outcomes, verified_at=verified, running=running, promise=promise.as_json(held, max_age)
-                )
-            ]
-        )
-        return 0
-    rows = [
-        StatusRow(
-            each.outcome.name,
-            each.outcome.state,
-            each.outcome.trust or "-",
-            each.outcome.size,
-            service.age(each),
-            each.outcome.path or "",
-            each.note,
-            each.outcome.usable or "",
-        )
-        for each in found
-    ]
-    output.say(status_lines(rows, show.width()))
-    if workplace.lock.entries:
-        output.say([promise_line(held, max_age)])
-    if running is not None:
-        output.say([f"working on it now: {running}"])
-    return 0
-
-
-@cli.command(epilog=EPILOG)
-@click.argument("name", shell_complete=complete_names)
-@click.option("--file", "archive", is_flag=True, help="The archive's path, even when it is unpacked.")
-@click.option("--kind", metavar="KIND", help="Of which kind: tensorflow, saved-model, hugging-face, pytorch, ...")
-@click.option("--all", "every", is_flag=True, help="Every path that a config could want, with its kind.")
-@common
-@click.pass_obj
-def path(options: Options, name: str, *, archive: bool, kind: str | None, every: bool) -> int:
-    """Print the path that a config wants: a prefix, a folder, a file. Exit 1 when it is not there.
-
-    \b
-    ckptd path resnet50                of an unpacked TensorFlow checkpoint: the prefix
-    ckptd path --file resnet50         the archive
-    ckptd path --all resnet50          everything in it that a config could want
-    """
-    from ckptd.core.kinds import Kind  # noqa: PLC0415
-    from ckptd.service import locate  # noqa: PLC0415
-
-    if kind is not None and kind not in list(Kind):
-        raise ConfigError(f"there is no kind {kind!r}; known: {', '.join(Kind)}")
-    workplace = options.workplace((name,))
-    if len(workplace.selected) != 1:
-        raise ConfigError(f"{name} means {len(workplace.selected)} checkpoints; name one")
-    checkpoint, wanted = workplace.selected[0], None if kind is None else Kind(kind)
-    found: tuple[str, ...]
-    more: dict[str, Any] = {}
-    if archive:
-        found = (str(locate.archive_path(workplace, checkpoint)),)
-    elif every:
-        every_one = locate.located(workplace, checkpoint, wanted)
-        found = tuple(f"{each.path}\t{each.kind}" for each in every_one)
-        more["paths"] = _paths(every_one)
-    else:
-        try:
-            found = (locate.usable_path(workplace, checkpoint, wanted),)
-        except MissingError as error:
-            if not options.json:
-                raise
-            return _no_path(error, locate.located(workplace, checkpoint))
-    if options.json:
-        entry = workplace.lock.entries[checkpoint.name]
-        first = found[0].split("\t")[0] if found else None
-        outcome = Outcome(entry.name, "present", entry.size, entry.sha256, entry.trust, first)
-        output.say([output.json_object("path", 0 if found else 1, [outcome], **more)])
-    else:
-        output.say(found)
-    return 0 if found else 1
-
-
-def _paths(located: Sequence[Located]) -> list[dict[str, str]]:
-    return [{"path": each.path, "kind": each.kind} for each in located]
-
-
-def _no_path(error: MissingError, located: Sequence[Located]) -> int:
-    """Tell programs, too, which paths there are where there is not one to use."""
-    output.complain(error)
-    output.say([output.json_object("path", error.exit_status, [], error=error, paths=_paths(located))])
-    return error.exit_status
 
 
 @cli.command(epilog=EPILOG)

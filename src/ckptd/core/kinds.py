@@ -29,19 +29,6 @@ class Kind(StrEnum):
     FILE = "file"
 
 
-LABELS = {
-    Kind.TENSORFLOW: "TensorFlow checkpoint",
-    Kind.SAVED_MODEL: "SavedModel folder",
-    Kind.HUGGING_FACE: "Hugging Face folder",
-    Kind.PYTORCH: "PyTorch file",
-    Kind.SAFETENSORS: "safetensors file",
-    Kind.ONNX: "ONNX model",
-    Kind.ARCHIVE: "archive",
-    Kind.FOLDER: "folder",
-    Kind.FILE: "file",
-}
-
-
 class Rank(IntEnum):
     """How likely it is what a config wants; the lowest that is there counts."""
 

@@ -108,6 +108,13 @@ def still_vouched(proof: Proven, entry: LockEntry | None) -> Proven:
     return _proven(proof.sha256, {*proof.witnesses, *entry.witnesses}, pinned=proof.trust is Trust.PINNED)
 
 
+def demotion(before: LockEntry | None, after: LockEntry, why: str) -> tuple[str, ...]:
+    """What is to be said where the lock trusts a checkpoint less than before: never silently."""
+    if before is None or after.trust.rank <= before.trust.rank:
+        return ()
+    return (f"trust goes down from {before.trust} to {after.trust}: {why}",)
+
+
 def _proven(sha256: str, labels: set[str], *, pinned: bool) -> Proven:
     others = labels - {PIN}
     trust = trust_of(pinned, tuple(sorted(others)))

@@ -50,10 +50,6 @@ class Extents:
             missing.append((at, total))
         return tuple(missing)
 
-    def clip(self, total: int) -> Extents:
-        """These bytes within `[0, total)`."""
-        return Extents.of(*((start, min(end, total)) for start, end in self.spans))
-
     def reach(self, at: int) -> int:
         """How far the bytes go on without a gap from `at`; `at` itself when it is missing."""
         return next((end for start, end in self.spans if start <= at < end), at)

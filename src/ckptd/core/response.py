@@ -15,16 +15,9 @@ from functools import lru_cache
 
 from ckptd.core.ranges import ContentRange, Unsatisfied, parse_content_range
 from ckptd.core.retry import Failure, of_status
+from ckptd.core.sniff import NAMED_CODINGS
 
 Headers = Sequence[tuple[str, str]]
-
-# Content codings by which servers name what a file is, from the ending of its name, and what it then ends in.
-NAMED_CODINGS = {
-    "gzip": (".gz", ".tgz"),
-    "bzip2": (".bz2", ".tbz", ".tbz2"),
-    "xz": (".xz", ".txz"),
-    "zstd": (".zst", ".tzst"),
-}
 
 
 class Sameness(Enum):

@@ -33,7 +33,13 @@ MAGICS: dict[str, tuple[bytes, ...]] = {
     ".tbz2": _BZIP2,
     ".7z": (b"7z\xbc\xaf\x27\x1c",),
 }
-GZIP_NAMES = (".gz", ".tgz")
+# Content codings by which servers name what a file is, from the ending of its name, and what it then ends in.
+NAMED_CODINGS = {
+    "gzip": (".gz", ".tgz"),
+    "bzip2": (".bz2", ".tbz", ".tbz2"),
+    "xz": (".xz", ".txz"),
+    "zstd": (".zst", ".tzst"),
+}
 HTML_NAMES = (".html", ".htm", ".xhtml")
 PAGE_NAMES = (*HTML_NAMES, ".xml")
 HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
@@ -101,8 +107,9 @@ def _magics(name: str) -> tuple[bytes, ...]:
 
 def _coded_twice(name: str, head: bytes) -> bool:
     """Whether what is coded begins like a gzip file itself, though the name promises one layer only."""
-    ending = next((each for each in GZIP_NAMES if name.endswith(each)), None)
-    if ending is None or name.removesuffix(ending).endswith(GZIP_NAMES):
+    endings = NAMED_CODINGS["gzip"]
+    ending = next((each for each in endings if name.endswith(each)), None)
+    if ending is None or name.removesuffix(ending).endswith(endings):
         return False
     try:
         return zlib.decompressobj(wbits=31).decompress(head, len(_GZIP[0])) == _GZIP[0]

@@ -34,12 +34,13 @@ class Readings:
 async def readings(daemon: Host) -> Readings:
     """Read sizes and records now."""
     place, now = replace(daemon.place, selected=daemon.place.manifest.checkpoints), time.time()
-    kept = kept_files(place.lock, await daemon.tenancy.state.do(load_files))
+    records = await daemon.tenancy.state.do(load_files)
+    kept = kept_files(place.lock, records)
     held = promise(kept, place.manifest.verify.max_age, now)
     oldest = min((at for each in kept for _, _, at, _ in each.ages.view(each.count, now)), default=None)
     young = floor(place.manifest.verify, sum(each.size for each in kept), CAUTIOUS)
     due = None if oldest is None else oldest + young
-    found = await daemon.tenancy.thread(lambda: standings(place))
+    found = await daemon.tenancy.thread(lambda: standings(place, records))
     return Readings(time.monotonic(), held, due, found)
 
 

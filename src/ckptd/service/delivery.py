@@ -23,6 +23,7 @@ from ckptd.core.proof import (
     admissible,
     after_mismatches,
     coded_on_the_way,
+    demotion,
     prove,
     still_vouched,
 )
@@ -43,7 +44,7 @@ from ckptd.errors import (
 from ckptd.service.sync import Task, refused
 from ckptd.service.tenancy import Tenancy
 from ckptd.store import inventory
-from ckptd.store.digests import ALWAYS
+from ckptd.store.digests import others
 from ckptd.store.partials import Partial
 from ckptd.store.publish import Verified
 from ckptd.store.records import FileRecord, PartialRecord, save_origin
@@ -174,7 +175,7 @@ class Delivery:
                 arrived.proof,
                 digests["pieces"],
                 digests["blocks"],
-                {name: value.hex() for name, value in digests.items() if name not in ALWAYS},
+                others(digests),
                 dict(partial.validators),
                 revision=learnt(task.checkpoint.url, task.expected.locked, partial.validators),
             )
@@ -363,12 +364,10 @@ class Delivery:
 
     def _demoted(self, task: Task, entry: LockEntry) -> tuple[str, ...]:
         """What is to be said where the lock trusts an entry less than before."""
-        before = task.entry
-        if before is None or entry.trust.rank <= before.trust.rank:
-            return ()
-        note = f"trust goes down from {before.trust} to {entry.trust}: nobody vouches for it as before"
-        self._emit(events.Noted(entry.name, note))
-        return (note,)
+        notes = demotion(task.entry, entry, "nobody vouches for it as before")
+        for note in notes:
+            self._emit(events.Noted(entry.name, note))
+        return notes
 
     async def _shelve(self, partial: Partial) -> None:
         """Save what is there of an unfinished download; also when we are being stopped."""

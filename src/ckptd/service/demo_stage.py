@@ -54,7 +54,8 @@ class Stopped(Exception):  # noqa: N818
 def stoppable() -> Iterator[Callable[[], None]]:
     """SIGINT, SIGTERM and SIGHUP raise Stopped; after calling what is yielded, they are ignored.
 
-    A signal that was ignored before stays ignored (`nohup`).
+    SIGHUP stays ignored where it was (`nohup`); SIGINT is heeded, as `sync` heeds it: a shell without job control lets
+    what it starts in the background begin with it ignored.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -68,7 +69,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
     heeded = [
         number
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
     ]
     before = [(number, signal.signal(number, stop)) for number in heeded]
     try:

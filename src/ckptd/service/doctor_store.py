@@ -28,7 +28,7 @@ from ckptd.errors import CkptdError
 from ckptd.service import prune
 from ckptd.service.status import standings
 from ckptd.service.workplace import Workplace
-from ckptd.store import probe, quarantine
+from ckptd.store import inventory, probe, quarantine
 from ckptd.store.mounts import mount_of
 from ckptd.store.places import NETWORK_FILESYSTEMS
 from ckptd.store.records import load_partials, read_only
@@ -200,7 +200,7 @@ def _missing(workplace: Workplace) -> tuple[int, int]:
         with closing(connection), suppress(sqlite3.Error):
             files = {name: places.partials / each.file for name, each in load_partials(connection).items()}
     missing = unsized = 0
-    for each in standings(workplace):
+    for each in standings(workplace, inventory.records(places)):
         if each.outcome.state not in AWAY:
             continue
         if each.outcome.size is None:

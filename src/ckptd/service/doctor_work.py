@@ -29,7 +29,9 @@ ENOUGH = 0.5  # seconds of reading from which on a speed follows
 
 def checkpoints(workplace: Workplace) -> list[Finding]:
     """How the checkpoints stand. Blocks."""
-    states = {each.outcome.name: each.outcome.state for each in standings(workplace)}
+    states = {
+        each.outcome.name: each.outcome.state for each in standings(workplace, inventory.records(workplace.places))
+    }
     return doctor_work.checkpoints(states)
 
 

@@ -15,13 +15,14 @@ from dataclasses import replace
 from ckptd.core import events
 from ckptd.core.models import OnDamage, Outcome, Trust
 from ckptd.core.plan import Adopt, Check, Expectation, Fetch, Keep, Mend, Relock, kept_damaged, relocked
-from ckptd.core.proof import Mismatch, Proven, prove
+from ckptd.core.proof import Mismatch, Proven, demotion, prove
 from ckptd.core.revision import learnt
 from ckptd.errors import CkptdError, DriftError, IntegrityError
 from ckptd.service.delivery import Delivery, Known, Remedy, admit
 from ckptd.service.in_place import Vouching, Watch
 from ckptd.service.linking import link_in
 from ckptd.service.sync import Task, finished, kept, plan, refused, settle_without_work
+from ckptd.service.telling import received
 from ckptd.service.tenancy import Tenancy, tenancy
 from ckptd.service.trees import tightened
 from ckptd.service.workplace import Workplace
@@ -67,6 +68,7 @@ class Pass:
         self._tenancy = tenancy
         self._settled = settled
         self._records: dict[str, FileRecord] = {}
+        self._unlockable: CkptdError | None = None
 
     async def run(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Do the tasks. Raises BusyError, ConfigError, or StorageError when the store cannot be used at all."""
@@ -82,6 +84,7 @@ class Pass:
         self._tenant = tenant
         # Somebody else may have owned the store since the plan was made: what holds is what is there now.
         lock = await tenant.thread(tenant.ledger.refresh)
+        self._unlockable = await tenant.thread(tenant.ledger.unlockable)
         self._records = await tenant.state.do(load_files)
         known = Known(await tenant.state.do(load_partials), self._records)
         selected = tuple(task.checkpoint for task in tasks)
@@ -188,8 +191,8 @@ class Pass:
         if outcome is not None:
             return outcome
         try:
-            if (task.entry is None or self._update) and not self._locked:
-                await self._tenant.thread(self._tenant.ledger.expect)  # before anything is fetched for it
+            if (task.entry is None or self._update) and not self._locked and self._unlockable is not None:
+                raise self._unlockable  # before anything is fetched for it
             match task.action:
                 case Keep():
                     return kept(task, self._places)
@@ -218,12 +221,12 @@ class Pass:
         outcome = kept(task, self._places)
         if task.entry is None:
             return outcome
-        entry, notes = relocked(task.checkpoint, task.entry), outcome.notes
-        if entry.trust.rank > task.entry.trust.rank:
-            notes = (f"trust goes down from {task.entry.trust} to {entry.trust}: its pin is gone from the manifest",)
-            self._emit(events.Noted(entry.name, notes[0]))
+        entry = relocked(task.checkpoint, task.entry)
+        notes = demotion(task.entry, entry, "its pin is gone from the manifest")
+        for note in notes:
+            self._emit(events.Noted(entry.name, note))
         self._tenant.ledger.enter(entry, frozen=self._locked)
-        return replace(outcome, trust=entry.trust, notes=notes)
+        return replace(outcome, trust=entry.trust, notes=notes or outcome.notes)
 
     # --- what is there already -----------------------------------------------------------------------------------
 
@@ -249,13 +252,9 @@ class Pass:
         """Read a file that is under its final name; None when it is not what it should be."""
         checkpoint, final, begun = task.checkpoint, self._places.final(task.checkpoint), time.monotonic()
         self._emit(events.Started(checkpoint.name, task.found.size if task.found is not None else None))
-        loop = asyncio.get_running_loop()
-
-        def read(count: int) -> None:
-            loop.call_soon_threadsafe(self._emit, events.Received(checkpoint.name, count))
-
+        progress = received(checkpoint.name, self._emit)
         before = await self._tenant.thread(final.lstat)
-        whole = await self._tenant.thread(lambda: scrub.whole_digests(final, read))
+        whole = await self._tenant.thread(lambda: scrub.whole_digests(final, progress))
         size, sha256 = whole.size, whole.sha256
         record = self._records.get(inventory.key_of(checkpoint))
         expected = task.expected

@@ -22,7 +22,6 @@ class Active:
 
     size: int | None = None
     done: int = 0
-    hashed: int = 0
     connections: int = 0
     host: str = ""
     why: str = ""
@@ -130,8 +129,6 @@ class Hub:
                 active.done += count
             case events.Rewound(_, have, _):
                 active.done = have
-            case events.Hashed(_, done):
-                active.hashed = done
             case events.Connections(_, count, host):
                 active.connections, active.host = count, host
             case _:

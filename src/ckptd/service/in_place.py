@@ -6,7 +6,6 @@ becomes of one is planned in `core.plan`; reading it again later is the same as 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,10 +19,11 @@ from ckptd.core.urls import strip_for_lock
 from ckptd.errors import CkptdError, DriftError, IntegrityError, PolicyError
 from ckptd.service.delivery import admit
 from ckptd.service.sync import Task
+from ckptd.service.telling import received
 from ckptd.service.tenancy import Tenancy
 from ckptd.service.vouching import published
 from ckptd.store import inventory, scrub
-from ckptd.store.digests import ALWAYS
+from ckptd.store.digests import others
 from ckptd.store.places import Places
 from ckptd.store.publish import Verified, save_table, stamp
 from ckptd.store.records import FileRecord
@@ -72,10 +72,7 @@ class Watch:
         self._emit(events.Started(checkpoint.name, task.found.size if task.found is not None else None))
         answer = await self._ask(task)
         witnesses = answer.witnesses if answer is not None else ()
-        loop = asyncio.get_running_loop()
-
-        def progress(count: int) -> None:
-            loop.call_soon_threadsafe(self._emit, events.Received(checkpoint.name, count))
+        progress = received(checkpoint.name, self._emit)
 
         def read() -> tuple[str, scrub.Whole]:
             path = places.opened(final)
@@ -92,7 +89,7 @@ class Watch:
             raise self._refusal(task, proof)
         self._check_vouched(task, proof, answer, whole)
         admit(self._manifest, proof, expected, confirmed=True)
-        verified = Verified(checkpoint, final, whole.size, proof, whole.table, whole.sums, _hex(whole.digests))
+        verified = Verified(checkpoint, final, whole.size, proof, whole.table, whole.sums, others(whole.digests))
         record = self._records.get(inventory.key_of(checkpoint))
         if record is not None and record.sha256 == whole.sha256:
             known = {**record.digests, **verified.digests}
@@ -148,7 +145,3 @@ def _other_bytes(task: Task, why: str) -> DriftError:
         hint=f"it is never written: put the new file there and run `ckptd update {name}`; or take in_place out of its "
         f"entry, and `ckptd update {name}` fetches it",
     )
-
-
-def _hex(digests: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: value.hex() for name, value in digests.items() if name not in ALWAYS}

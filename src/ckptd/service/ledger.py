@@ -58,14 +58,14 @@ class Ledger:
                 self._seen = mark
             return LockContent(dict(self._entries))
 
-    def expect(self) -> None:
-        """An entry is going to be new. Raises StorageError where the lock cannot be replaced. Blocks."""
-        folder = self._places.lock.parent
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise StorageError(
-                f"cannot write {self._places.lock}: its folder is read-only for this user",
-                hint="nothing was fetched for it; run as a user who may write there, or name another [store] lock",
-            )
+    def unlockable(self) -> StorageError | None:
+        """Why no entry can be new: the lock cannot be replaced. Blocks."""
+        if os.access(self._places.lock.parent, os.W_OK | os.X_OK):
+            return None
+        return StorageError(
+            f"cannot write {self._places.lock}: its folder is read-only for this user",
+            hint="nothing was fetched for it; run as a user who may write there, or name another [store] lock",
+        )
 
     async def publish(
         self, verified: Verified, *, action: str, fetched: int, seconds: float, frozen: bool = False

@@ -6,7 +6,6 @@ the next audit finds.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from ckptd.core.plan import Adopt
 from ckptd.errors import CkptdError
 from ckptd.service.delivery import adoptable
 from ckptd.service.sync import Task, refused
+from ckptd.service.telling import received
 from ckptd.service.tenancy import Tenancy
 from ckptd.store import scrub
-from ckptd.store.digests import ALWAYS
+from ckptd.store.digests import others
 from ckptd.store.linking import link_beside
 from ckptd.store.publish import Verified, stamp
 
@@ -26,11 +26,8 @@ from ckptd.store.publish import Verified, stamp
 async def link_in(task: Task, action: Adopt, manifest: Manifest, tenancy: Tenancy, emit: events.Emit) -> Outcome:
     """The outcome of taking in `action.path` under a second name, in a store that is ours. Raises OSError."""
     name, source, begun = task.checkpoint.name, Path(action.path), time.monotonic()
-    loop = asyncio.get_running_loop()
+    progress = received(name, emit)
     emit(events.Started(name, action.size))
-
-    def progress(count: int) -> None:
-        loop.call_soon_threadsafe(emit, events.Received(name, count))
 
     def read() -> tuple[str, scrub.Whole]:
         mark = stamp(source.lstat())
@@ -42,8 +39,9 @@ async def link_in(task: Task, action: Adopt, manifest: Manifest, tenancy: Tenanc
         digests = {"sha256": bytes.fromhex(whole.sha256), **whole.digests}
         proof = adoptable(manifest, task, action, digests)
         path = await tenancy.thread(lambda: link_beside(source, mark, tenancy.places, name))
-        known = {name: value.hex() for name, value in whole.digests.items() if name not in ALWAYS}
-        verified = Verified(task.checkpoint, path, whole.size, proof, whole.table, whole.sums, known, linked=True)
+        verified = Verified(
+            task.checkpoint, path, whole.size, proof, whole.table, whole.sums, others(whole.digests), linked=True
+        )
         seconds = time.monotonic() - begun
         published = await tenancy.ledger.publish(verified, action="adopt", fetched=0, seconds=seconds)
     except CkptdError as error:

@@ -23,6 +23,7 @@ from ckptd.core.models import PIECE, LockEntry, Outcome, Problem
 from ckptd.core.pace import Bucket
 from ckptd.service.export import Exported, by_name, came_to, chosen, stored
 from ckptd.service.sync import finished
+from ckptd.service.telling import received
 from ckptd.service.workplace import Workplace
 from ckptd.store import disk, scrub
 from ckptd.version import __version__
@@ -77,9 +78,10 @@ class Metalink:
 
     async def _read(self, pool: ThreadPoolExecutor, file: Listed) -> tuple[Outcome, Listed | None]:
         loop, name = asyncio.get_running_loop(), file.entry.name
+        tell = received(name, self._emit)
 
         def progress(count: int) -> None:
-            loop.call_soon_threadsafe(self._emit, events.Received(name, count))
+            tell(count)
             if self._bucket is not None:
                 self._stopping.wait(self._bucket.take(time.monotonic(), count))
             if self._stopping.is_set():

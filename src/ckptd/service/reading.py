@@ -24,6 +24,7 @@ from ckptd.core.audit import piece_count
 from ckptd.core.models import LockEntry
 from ckptd.core.pace import Bucket
 from ckptd.service.judging import GONE, NOT_OURS, Files, Judge, Judged, Reading
+from ckptd.service.telling import received
 from ckptd.store import disk, scrub
 from ckptd.store.digests import DIGEST_SIZE, pieces_field
 from ckptd.store.places import Places
@@ -209,10 +210,10 @@ class Reader:
 
     def progress(self, name: str) -> Callable[[int], None]:
         """To be called in a reading thread with the bytes just read: tells of them, and keeps to the rate."""
-        loop = asyncio.get_running_loop()
+        tell = received(name, self._emit)
 
         def read(count: int) -> None:
-            loop.call_soon_threadsafe(self._emit, events.Received(name, count))
+            tell(count)
             bucket = self._bucket
             if bucket is not None:
                 self._stopping.wait(bucket.take(time.monotonic(), count))

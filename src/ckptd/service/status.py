@@ -31,9 +31,8 @@ class Standing:
     note: str
 
 
-def standings(workplace: Workplace) -> list[Standing]:
-    """How each selected checkpoint stands."""
-    records = inventory.records(workplace.places)
+def standings(workplace: Workplace, records: Mapping[str, FileRecord]) -> list[Standing]:
+    """How each selected checkpoint stands, by what is known of the store's files."""
     partials = _partials(workplace)
     found = []
     for checkpoint in workplace.selected:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ckptd.core.drift import Answer
 from ckptd.core.models import Checkpoint, Manifest
 from ckptd.core.urls import normalise, rewrite
@@ -16,14 +14,10 @@ async def published(inquirer: Inquirer, manifest: Manifest, checkpoint: Checkpoi
     None where none does. Raises ConfigError (a token that cannot be read).
     """
     found = None
-    for url in _sources(manifest, checkpoint):
+    for url in rewrite(normalise(checkpoint.url), manifest.sources):
         answer = await inquirer.ask(url)
         if answer.witnesses:
             return answer
         if found is None and answer.speaks:
             found = answer
     return found
-
-
-def _sources(manifest: Manifest, checkpoint: Checkpoint) -> Iterable[str]:
-    return rewrite(normalise(checkpoint.url), manifest.sources)

@@ -7,7 +7,7 @@ libraries behind release the GIL for a megabyte at a time).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import google_crc32c
@@ -129,6 +129,11 @@ def _make(algorithm: str) -> Hasher:
 
 
 ALWAYS = frozenset({"sha256", "pieces", "blocks"})
+
+
+def others(digests: Mapping[str, bytes]) -> dict[str, str]:
+    """Of what was computed, the digests that a witness asked for, by algorithm, in hex."""
+    return {name: value.hex() for name, value in digests.items() if name not in ALWAYS}
 
 
 def bundles(algorithms: Iterable[str]) -> list[Bundle]:

@@ -286,7 +286,11 @@ class Partial:
                 save_partial(connection, record)
                 save(connection, record.file, arrivals)
 
-            await self._state.do(note)
+            try:
+                await self._state.do(note)
+            except BaseException:
+                self._arrivals = arrivals + self._arrivals
+                raise
             self._recorded = record
 
     async def digests(self, total: int) -> dict[str, bytes]:

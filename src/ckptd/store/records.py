@@ -259,6 +259,8 @@ def drop_senseless(connection: sqlite3.Connection) -> list[str]:
         for number, key in _sensible(connection, statement, record)[1]:
             connection.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))  # noqa: S608
             dropped.append(str(key).encode("ascii", "backslashreplace").decode())
+    if dropped:
+        connection.execute("DELETE FROM arrivals WHERE file NOT IN (SELECT file FROM partials)")
     return dropped
 
 
