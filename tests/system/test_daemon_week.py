@@ -13,7 +13,7 @@ from origin import Origin, Origins
 from test_daemon import account, begin, end, flip
 from workplace import Running, Workplace, sha256, tgz, wait_until
 
-COUNT, SECONDS = 50, 45.0
+COUNT, SECONDS = 50, 15.0
 MAX_AGE = 20.0
 
 
@@ -112,9 +112,9 @@ def test_memory_stays(origin: Origin, site: Workplace) -> None:
     daemon = begin(site, "--quiet")
     wait_until(lambda: len(site.lock) == len(names), what="all are there")
     early = 0.0
-    for turn in range(300):
+    for turn in range(150):
         account(site)
-        if turn == 100:
+        if turn == 50:
             early = rss(daemon)
         time.sleep(0.1)
     late = rss(daemon)

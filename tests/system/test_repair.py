@@ -25,7 +25,7 @@ from typing import Any
 
 import faults as f
 import pytest
-from origin import Origin, Origins
+from origin import Hold, Origin, Origins
 from workplace import CKPTD, Run, Workplace, sha256, wait_until
 
 pytestmark = pytest.mark.slow
@@ -203,7 +203,7 @@ class Ward:
             {"name": name, "url": self.origin.put(self.urls[row], self.bodies[row], content_type=octets), **pins[row]}
             for row, name in self.names.items()
         ]
-        self.site.write(*entries)
+        self.site.write(*entries, transfer={"connections": 1})  # a second one has what the first was sent in vain
         self.site.sync().expect(0)
         self.lock = self.site.lock_path.read_bytes()
         with sqlite3.connect(self.site.state / "state.db") as database:
@@ -973,12 +973,18 @@ def is_open(folder: Path, path: Path) -> bool:
 def test_another_instance_owns_the_store(origin: Origin, site: Workplace) -> None:
     """The verdict is told all the same, and why nothing was mended."""
     path = stored(site, origin.put(PATH, SMALL), BAD_BLOCK)
-    site.write({"name": "a", "url": origin.url(PATH)}, {"name": "b", "url": origin.put("/b.bin", SMALL[:2_000_000])})
-    origin.on("/b.bin", f.pace(65_536, 0.2), times=None)
+    site.write(
+        {"name": "a", "url": origin.url(PATH)},
+        {"name": "b", "url": origin.put("/b.bin", SMALL)},
+        transfer={"stall_timeout": "60s"},
+    )
+    place = Hold()
+    origin.on("/b.bin", f.hold(65_536, place), times=None)
     other = site.start("sync", "b")
-    wait_until(lambda: origin.body_bytes("/b.bin") > 0, what="another one is at work")
+    wait_until(place.reached.is_set, what="another one is at work")
     run = site.run("verify", "--repair", "--json", "a", invariants=False)
     other.kill()
+    place.release()
     assert_left(path, run, "working on it" if "working on it" in run.message("a") else "pid")
     assert run.entry("a")["damage"]
 

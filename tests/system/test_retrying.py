@@ -15,6 +15,7 @@ from workplace import Batch, Workplace, sha256, tgz, wait_until
 
 A = tgz(260_000, 1)
 B = tgz(260_000, 2)
+C = tgz(260_000, 3)
 CUT = 100_000
 PATH = "/a.tar.gz"
 
@@ -111,6 +112,37 @@ def test_retry_after_holds_for_the_whole_host(origin: Origin, site: Workplace) -
     moment = next(x.answered for x in origin.requests() if x.status == 429)
     early = [x for x in origin.requests() if moment + 0.5 < x.at < moment + 2.9]
     assert not early, [(x.request.path, x.at - moment) for x in early]
+
+
+def test_who_waits_in_line_hears_of_it_too(origin: Origin, site: Workplace) -> None:
+    """One connection at a time: those behind whoever was told do not ask before the pause is over."""
+    names = [f"m{number}" for number in range(4)]
+    site.write(
+        *({"name": name, "url": origin.put(f"/{name}.tgz", A)} for name in names),
+        transfer={"connections_per_host": 1, "retries": 4},
+    )
+    origin.on("*", f.later(429, "2"))
+    site.sync().expect(0)
+    told, *others = origin.requests()
+    assert told.answered is not None
+    assert min(each.at for each in others) - told.answered > 1.9
+
+
+def test_those_who_rest_keep_nobody_from_loading(origins: Origins, site: Workplace) -> None:
+    """Every place was taken by a host that is away for longer: the other one's file comes meanwhile."""
+    tired, lively = origins.new(), origins.new(host="localhost")
+    site.write(
+        {"name": "a", "url": tired.put("/a.tgz", A), "priority": 1},
+        {"name": "b", "url": tired.put("/b.tgz", B), "priority": 1},
+        {"name": "c", "url": lively.put("/c.tgz", C)},
+        transfer={"downloads": 2},
+    )
+    tired.on("/a.tgz", f.later(503, "6"))
+    tired.on("/b.tgz", f.later(503, "6"))
+    site.sync().expect(0)
+    again = [each for each in tired.requests() if each.status == 200]
+    assert len(again) == 2
+    assert lively.requests()[-1].at < min(each.at for each in again)
 
 
 def test_another_host_is_not_held_up(origins: Origins, site: Workplace) -> None:

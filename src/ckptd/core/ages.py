@@ -17,6 +17,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Self
 
 from ckptd.core.models import PIECE
@@ -136,8 +137,9 @@ class Ages:
         """One compact line, which `from_json` reads."""
         return json.dumps([self.since, self.spans, self.tried], separators=(",", ":"))
 
-    @classmethod
-    def from_json(cls, text: str | bytes | None) -> Self:
+    @staticmethod
+    @lru_cache(maxsize=4096)  # a daemon asks for all of them every minute, and few have changed
+    def from_json(text: str | bytes | None) -> Ages:
         """What `to_json` wrote. Anything else means that nothing is known: the empty Ages, never an exception."""
         try:
             match json.loads(text or ""):
@@ -146,10 +148,10 @@ class Ages:
                     _check(good)
                     _check(bad)
                     _check(tuple(sorted(good + bad)))
-                    return cls(good, bad, None if since is None else _time(since))
+                    return Ages(good, bad, None if since is None else _time(since))
         except (ValueError, TypeError, RecursionError):
             pass
-        return cls()
+        return Ages()
 
 
 def _span(value: object) -> Span:

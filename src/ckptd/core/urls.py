@@ -144,6 +144,7 @@ def _signs(pair: str) -> bool:
     return _SIGNING.fullmatch(unquote(pair.partition("=")[0])) is not None
 
 
+@lru_cache(maxsize=4096)
 def file_name(url: str) -> str:
     """The last segment of the path, decoded: the name under which the file stands in the store.
 

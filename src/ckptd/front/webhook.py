@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from ckptd.core.log import one_line
-from ckptd.transfer.client import SYSTEM_CA_FILE
+from ckptd.transfer.tls import SYSTEM_CA_FILE
 from ckptd.version import __version__
 
 

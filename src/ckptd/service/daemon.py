@@ -24,7 +24,7 @@ from ckptd.core.ages import Promise
 from ckptd.core.incidents import Kind
 from ckptd.core.models import Checkpoint, OnDamage, Outcome
 from ckptd.core.roster import JITTER, Roster, Turn
-from ckptd.errors import BusyError, CkptdError, ConfigError, Stopped
+from ckptd.errors import BusyError, CkptdError, ConfigError, Stopped, StorageError
 from ckptd.service import promise, sockets, systemd
 from ckptd.service.hub import Hub
 from ckptd.service.jobs import Jobs, Waiting
@@ -167,7 +167,7 @@ class Daemon:
     async def heed(self, manifest: str) -> None:
         """Before work that a caller asks for by `manifest`: ours it has to be, and is read again if it has changed.
 
-        Raises BusyError, and ConfigError where ours cannot be used as it is now.
+        Raises BusyError, ConfigError where ours cannot be used as it is now, and StorageError once we are stopping.
         """
         own = await asyncio.to_thread(os.path.realpath, self.place.path)
         if manifest and manifest != own:
@@ -179,6 +179,8 @@ class Daemon:
             await self.reload()
         if self.config_error:
             raise ConfigError(self.config_error)
+        if self._stop.is_set():  # last, since nothing may be awaited between this and taking up the work
+            raise StorageError("the daemon went away: it is stopping", hint="run the command again")
 
     # --- the loops -----------------------------------------------------------------------------------------------
 
@@ -325,7 +327,7 @@ class Daemon:
 
     async def _tell_manager(self) -> None:
         said = ""
-        while True:
+        while systemd.listened_to():
             line = self.summary()
             if line != said:
                 systemd.status(line)

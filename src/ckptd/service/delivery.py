@@ -49,9 +49,9 @@ from ckptd.store.partials import Partial
 from ckptd.store.publish import Verified
 from ckptd.store.records import FileRecord, PartialRecord, save_origin
 from ckptd.transfer.download import Download, Landed, Want
+from ckptd.transfer.slots import Place, Slots
 from ckptd.transfer.swarm import Shared
 
-QUICK = 2  # downloads of small ones that may run beside a full set of large ones
 SMALL = 64 * 1024 * 1024  # bytes
 DONE = {"fetch": "fetched", "repair": "repaired", "adopt": "adopted"}  # what the history calls it -> the state
 LAST_CARE = 10.0  # seconds to save what is there when stopped
@@ -105,8 +105,7 @@ class Delivery:
         self._known = known
         self._remedy = remedy
         self._locked = locked
-        self._slots = asyncio.Semaphore(manifest.transfer.downloads)
-        self._quick = asyncio.Semaphore(QUICK)
+        self._slots = Slots(manifest.transfer.downloads)
         self._full: StorageError | None = None  # the disk refused bytes: begin no further download
 
     async def fetch(self, task: Task, *, mends: bool) -> Outcome:
@@ -303,9 +302,9 @@ class Delivery:
     async def _download(self, want: Want, partial: Partial, fetched: _Counter) -> Landed:
         size = partial.total if partial.total is not None else want.expected.size
         small = size is not None and size - partial.written.size <= SMALL
-        async with self._quick if small and self._slots.locked() else self._slots:
+        async with Place(self._slots, small=small) as place:
             self._emit(events.Started(want.name, partial.total, partial.written.size))
-            download = Download(want, partial, self._shared)
+            download = Download(want, partial, self._shared, place)
             try:
                 return await download.run()
             finally:

@@ -25,8 +25,9 @@ from ckptd.core.ranges import ContentRange, parse_content_range, spell
 from ckptd.core.response import Head, number
 from ckptd.core.urls import host_label, normalise, origin_of, redact, rewrite
 from ckptd.errors import CkptdError, ConfigError
-from ckptd.transfer.client import SYSTEM_CA_FILE, Client, Deadlines, Request, token
+from ckptd.transfer.client import Client, Deadlines, Request, token
 from ckptd.transfer.failure import TransferFailed
+from ckptd.transfer.tls import SYSTEM_CA_FILE
 
 SECONDS = 8.0  # for all questions together
 CONNECT, HEADERS = 4.0, 4.0  # seconds of one

@@ -36,7 +36,7 @@ from ckptd.transfer.client import Client, Deadlines, token
 from ckptd.transfer.inquire import Inquirer
 from ckptd.transfer.swarm import Shared
 
-BEHIND = 32  # checkpoints that may be proven and published while others download
+BEHIND = 128  # checkpoints that may rest after a failure, or be proven and published, while others download
 
 
 class Pass:

@@ -33,7 +33,7 @@ class Host(Protocol):
         ...
 
     async def heed(self, manifest: str) -> None:
-        """Before work that a caller asks for by `manifest`. Raises BusyError, ConfigError."""
+        """Before work that a caller asks for by `manifest`. Raises BusyError, ConfigError, StorageError."""
         ...
 
     async def heed_damage(self, outcomes: Sequence[Outcome], *, mend: bool = True) -> list[Outcome]:

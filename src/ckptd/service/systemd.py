@@ -13,11 +13,16 @@ from contextlib import suppress
 from ckptd.core.urls import redact_text
 
 
+def listened_to() -> bool:
+    """Whether a service manager wants to know."""
+    return os.environ.get("NOTIFY_SOCKET", "").startswith(("/", "@"))
+
+
 def notify(*assignments: str) -> None:
     """Send `KEY=value` lines to the service manager."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address.startswith(("/", "@")):
+    if not listened_to():
         return
+    address = os.environ["NOTIFY_SOCKET"]
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.sendto("\n".join(assignments).encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
 

@@ -326,8 +326,20 @@ def load_files(connection: sqlite3.Connection) -> dict[str, FileRecord]:
     return {record.path: record for record in _sensible(connection, FILES, _file)[0]}
 
 
+_READ: dict[object, tuple[Sequence[object], FileRecord]] = {}  # by path: what a row said when it was last read
+
+
 def _file(row: Sequence[object]) -> FileRecord:
-    """Raises ValueError where a row makes no sense."""
+    """Raises ValueError where a row makes no sense. A daemon reads them all every minute, and few have changed."""
+    before = _READ.get(row[0])
+    if before is not None and before[0] == row:
+        return before[1]
+    record = _file_of(row)
+    _READ[row[0]] = row, record
+    return record
+
+
+def _file_of(row: Sequence[object]) -> FileRecord:
     path, name, sha256, size, stamp, trust, witnesses, pieces, at, verdict, pending, validators, digests, ages = row
     checkpoint = remembered.file_name(name)
     return FileRecord(

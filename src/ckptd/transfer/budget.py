@@ -14,8 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ckptd.core.pace import Bucket, Ramp, idle_share
+from ckptd.errors import CkptdError
 
 LOOK_EVERY = 0.1  # seconds
+PATIENCE = 10  # looks after the last time that somebody asked
 SPARE_PROCESSORS = 0.25  # share of all processors' time
 BUSY_LOOP = 0.7  # share of one processor's time
 
@@ -26,6 +28,7 @@ class _Host:
     ramp: Ramp
     active: int = 0
     quiet_until: float = 0.0  # loop time
+    refusal: CkptdError | None = None
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
 
 
@@ -36,7 +39,8 @@ class Budget:
         self._per_host = per_host
         self._per_download = per_download
         self._hosts: dict[str, _Host] = {}
-        self.idle = False  # whether processors have time to spare; see `watch_load`
+        self.asked = asyncio.Event()
+        self.spare = False
         self.bandwidth = None if bandwidth is None else Bucket(bandwidth)
 
     def _host(self, name: str) -> _Host:
@@ -44,6 +48,12 @@ class Budget:
         if found is None:
             found = self._hosts[name] = _Host(float(self._per_host), Ramp(self._per_download))
         return found
+
+    @property
+    def idle(self) -> bool:
+        """Whether processors have time to spare, as far as that is known; `watch_load` looks while this is asked."""
+        self.asked.set()
+        return self.spare
 
     def quiet(self, name: str) -> float:
         """Seconds that `name` still wants to be left alone."""
@@ -86,9 +96,14 @@ class Budget:
         host = self._host(name)
         return host.active > int(host.allowed) or bool(host.waiting)
 
-    def push_back(self, name: str, seconds: float) -> None:
+    def refusal(self, name: str) -> CkptdError | None:
+        """What the host last said when it asked to be left alone."""
+        return self._host(name).refusal
+
+    def push_back(self, name: str, seconds: float, refusal: CkptdError | None = None) -> None:
         """The host asked for less: half the connections, and none at all for `seconds`."""
         host = self._host(name)
+        host.refusal = refusal or host.refusal
         host.allowed = max(1.0, host.allowed / 2)
         host.quiet_until = max(host.quiet_until, asyncio.get_running_loop().time() + seconds)
 
@@ -122,15 +137,20 @@ def processor_times() -> tuple[int, ...]:
 
 
 async def watch_load(budget: Budget) -> None:
-    """Keep `budget.idle` up to date, until cancelled."""
+    """Keep `budget.idle` up to date while somebody asks for it, until cancelled."""
     loop = asyncio.get_running_loop()
-    before = await loop.run_in_executor(None, processor_times)
-    busy, spared = time.thread_time(), False
     while True:
-        await asyncio.sleep(LOOK_EVERY)
-        after = await loop.run_in_executor(None, processor_times)
-        used, busy = time.thread_time() - busy, time.thread_time()
-        # The event loop is one thread: with that at its limit, idle processors are of no use.
-        spare = idle_share(before, after) > SPARE_PROCESSORS and used < LOOK_EVERY * BUSY_LOOP
-        budget.idle = spare and spared  # twice in a row: at the beginning everybody has time
-        before, spared = after, spare
+        budget.spare = spared = False
+        await budget.asked.wait()
+        before, busy = await loop.run_in_executor(None, processor_times), time.thread_time()
+        patience = PATIENCE
+        while patience:
+            patience = PATIENCE if budget.asked.is_set() else patience - 1
+            budget.asked.clear()
+            await asyncio.sleep(LOOK_EVERY)
+            after = await loop.run_in_executor(None, processor_times)
+            used, busy = time.thread_time() - busy, time.thread_time()
+            # The event loop is one thread: with that at its limit, idle processors are of no use.
+            spare = idle_share(before, after) > SPARE_PROCESSORS and used < LOOK_EVERY * BUSY_LOOP
+            budget.spare = spare and spared  # twice in a row: at the beginning everybody has time
+            before, spared = after, spare

@@ -12,7 +12,6 @@ import ipaddress
 import os
 import select
 import socket
-import ssl
 from collections.abc import Iterable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -37,6 +36,7 @@ from ckptd.core.response import Head
 from ckptd.core.retry import Failure
 from ckptd.core.urls import host_label, origin_of, redact, redact_text
 from ckptd.errors import CkptdError, ConfigError, NetworkError, PolicyError
+from ckptd.transfer import tls
 from ckptd.transfer.failure import TransferFailed
 from ckptd.transfer.intake import Intake
 from ckptd.transfer.tap import Tap
@@ -45,7 +45,6 @@ from ckptd.version import __version__
 MOST_IDLE = 64  # connections to one host that wait for another request
 LONGEST_HEADER = 64 * 1024  # bytes; signed Locations are long
 READ_BUFFER = 1024 * 1024  # bytes aiohttp may read ahead before we take over
-SYSTEM_CA_FILE = "/etc/ssl/certs/ca-certificates.crt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,8 +238,7 @@ class Client:
         self._reach: dict[str, Reach] = {}
 
     async def __aenter__(self) -> Self:
-        context = await asyncio.to_thread(_tls)  # reads a few hundred certificates
-        connector = _Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=20, ssl=context)
+        connector = _Connector(limit=0, ttl_dns_cache=60, keepalive_timeout=20, ssl=await tls.context())
         self._session = aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
@@ -367,20 +365,6 @@ def _head(response: aiohttp.ClientResponse) -> Head:
 def _url(text: str) -> URL:
     """As it stands where that is possible: re-quoting would break a signature."""
     return URL(text, encoded=text.isascii() and " " not in text)
-
-
-def _tls() -> ssl.SSLContext:
-    """System CAs, or SSL_CERT_FILE and SSL_CERT_DIR. Raises ConfigError when the named file cannot be used."""
-    named = os.environ.get("SSL_CERT_FILE")
-    try:
-        context = ssl.create_default_context()
-        if named:
-            context.load_verify_locations(named)
-        elif not context.cert_store_stats()["x509_ca"] and os.path.exists(SYSTEM_CA_FILE):
-            context.load_verify_locations(SYSTEM_CA_FILE)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"SSL_CERT_FILE: cannot use {named}: {error}") from None
-    return context
 
 
 async def _room(intake: Intake) -> None:

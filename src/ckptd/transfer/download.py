@@ -31,6 +31,7 @@ from ckptd.core.units import format_duration, format_size
 from ckptd.errors import CkptdError, DriftError, NetworkError, OriginError, PolicyError
 from ckptd.transfer.client import Reply
 from ckptd.transfer.failure import TransferFailed
+from ckptd.transfer.slots import Place
 from ckptd.transfer.source import Manners, Opened, Source
 from ckptd.transfer.swarm import Shared, Storage, Swarm
 
@@ -72,11 +73,12 @@ class Landed:
 class Download:
     """Fetches one checkpoint into its storage."""
 
-    def __init__(self, want: Want, storage: Storage, shared: Shared) -> None:
+    def __init__(self, want: Want, storage: Storage, shared: Shared, place: Place) -> None:
         self.received = 0  # bytes that came over the network so far
         self._want = want
         self._storage = storage
         self._shared = shared
+        self._place = place
         self._sources = [Source(url, want.refresh if url == want.url else (), want.file_name) for url in want.sources]
         self._source = self._sources[0]
         self._failed: dict[str, TransferFailed] = {}  # by source URL, since something last moved
@@ -103,8 +105,7 @@ class Download:
         storage, source, budget = self._storage, self._source, self._shared.budget
         if storage.total is not None and not storage.written.gaps(storage.total):
             return Landed(storage.total, confirmed=True)
-        await self._rest(source.host)
-        await budget.acquire(source.host)
+        await self._connection(source.host)
         try:
             opened = await source.ask(self._shared.client, self._asked(source), fresh=self._want.fresh)
             try:
@@ -322,7 +323,7 @@ class Download:
         pause = retry.wait(self._fruitless + 1, self._shared.jitter())
         if failed.failure is Failure.BUSY:
             pause = max(pause, failed.retry_after or 0.0)
-            self._shared.budget.push_back(self._source.host, min(pause, retry.RETRY_AFTER_CAP))
+            self._shared.budget.push_back(self._source.host, min(pause, retry.RETRY_AFTER_CAP), failed.error)
         following = next((each for each in self._sources if each.url not in self._failed), None)
         if following is not None and not progress:
             self._note(f"{failed.error.message}; trying {following.host}")
@@ -340,7 +341,7 @@ class Download:
         self._shared.emit(events.Waiting(self._want.name, pause, f"{failed.error.message}{attempt}"))
         self._failed.clear()
         self._source = hopeful
-        await asyncio.sleep(pause)
+        await self._place.rest(pause)
 
     def _hopeful(self) -> Source | None:
         """The first source whose failure allows another attempt."""
@@ -366,11 +367,20 @@ class Download:
             )
         return severest
 
-    async def _rest(self, host: str) -> None:
-        """Keep the quiet that a host asked for, whoever was told."""
-        while seconds := self._shared.budget.quiet(host):
+    async def _connection(self, host: str) -> None:
+        """A connection to `host`, keeping the quiet that it asked for, whoever was told.
+
+        Raises TransferFailed when it refused somebody while we waited in line: it would have refused us, too.
+        """
+        budget = self._shared.budget
+        while seconds := budget.quiet(host):
             self._shared.emit(events.Waiting(self._want.name, seconds, f"{host} asked for a pause"))
-            await asyncio.sleep(seconds)
+            await self._place.rest(seconds)
+        await budget.acquire(host)
+        refusal = budget.refusal(host) if budget.quiet(host) else None
+        if refusal is not None:
+            budget.release(host)
+            raise TransferFailed(Failure.BUSY, refusal, retry_after=budget.quiet(host))
 
 
 def stalled(label: str) -> TransferFailed:

@@ -152,7 +152,8 @@ class Swarm:
         pause = wait(self._troubles, self._shared.jitter())
         self._grow_at = self._loop.time() + pause
         if failed.failure is Failure.BUSY:
-            self._shared.budget.push_back(self._source.host, min(failed.retry_after or pause, RETRY_AFTER_CAP))
+            seconds = min(failed.retry_after or pause, RETRY_AFTER_CAP)
+            self._shared.budget.push_back(self._source.host, seconds, failed.error)
 
     async def _first(self, reply: Reply, length: int | None) -> None:
         lease = self._work.take(self._segment()) if self._work is not None else None
@@ -245,7 +246,10 @@ class Swarm:
                 self._grow(group, now)
 
     def _grow(self, group: asyncio.TaskGroup, now: float) -> None:
-        if self._work is None or now < self._grow_at:
+        if self._work is None:
+            return
+        idle = self._shared.budget.idle  # asked for early, since it takes a while to know
+        if now < self._grow_at:
             return
         elapsed = now - self._begun
         wanted = connections_wanted(
@@ -256,7 +260,7 @@ class Swarm:
             elapsed=elapsed,
         )
         if wanted > self._active:
-            wanted = min(wanted, self._ramp.consider(now, idle=self._shared.budget.idle))
+            wanted = min(wanted, self._ramp.consider(now, idle=idle))
         while self._active < wanted and self._shared.budget.try_acquire(self._source.host):
             self._spawn(group, self._extra())
 
