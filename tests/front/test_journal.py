@@ -18,10 +18,10 @@ LINE = Line(Priority.WARNING, "waiting", "a", "waits\n<0>x", "h", 5)
 
 
 @pytest.fixture
-def listening(tmp_path: Path) -> Iterator[socket.socket]:
+def listening(short_path: Path) -> Iterator[socket.socket]:
     """The journal's end."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.bind(str(tmp_path / "journal"))
+        end.bind(str(short_path / "journal"))
         end.settimeout(10)
         yield end
 
@@ -32,8 +32,8 @@ def stderr() -> io.StringIO:
 
 
 @pytest.fixture
-def journal(tmp_path: Path, stderr: io.StringIO) -> Iterator[Journal]:
-    found = Journal(stderr, tmp_path / "journal")
+def journal(short_path: Path, stderr: io.StringIO) -> Iterator[Journal]:
+    found = Journal(stderr, short_path / "journal")
     yield found
     found.close()
 
@@ -52,11 +52,11 @@ def test_a_line_with_its_fields(listening: socket.socket, journal: Journal, stde
     assert stderr.getvalue() == ""
 
 
-def test_stderr_while_the_journal_is_away(tmp_path: Path, journal: Journal, stderr: io.StringIO) -> None:
+def test_stderr_while_the_journal_is_away(short_path: Path, journal: Journal, stderr: io.StringIO) -> None:
     journal(LINE, True)
     assert stderr.getvalue() == "<4>a: waits <0>x\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
-        end.bind(str(tmp_path / "journal"))
+        end.bind(str(short_path / "journal"))
         journal(LINE, True)
         assert b"waits" in end.recv(65536)
     assert stderr.getvalue().count("\n") == 1

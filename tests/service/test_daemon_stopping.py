@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unix import address
 from workplace import Workplace, wait_until
 
 from ckptd.errors import Stopped
@@ -42,7 +43,8 @@ async def test_work_that_is_asked_for_at_the_end(site: Workplace, monkeypatch: p
     socket = site.state / "daemon.sock"
     async with asyncio.timeout(20):
         await asyncio.to_thread(wait_until, socket.exists)
-        reader, writer = await asyncio.open_unix_connection(str(socket))
+        with address(socket) as fitting:
+            reader, writer = await asyncio.open_unix_connection(fitting)
         monkeypatch.setattr(service, "_mark", mark)
         writer.write(json.dumps({"protocol": 1, "command": "sync", "names": [], "options": {}}).encode() + b"\n")
         await asyncio.to_thread(heard.wait, 20)

@@ -65,31 +65,31 @@ async def said(path: Path, naps: Naps, *, wait: bool = False) -> list[object]:
 STANDING = wire.status_line({"pid": 1})
 
 
-async def test_it_asks_to_watch_and_tells_what_is_said(tmp_path: Path) -> None:
+async def test_it_asks_to_watch_and_tells_what_is_said(short_path: Path) -> None:
     started = Started("a", 10)
-    async with daemon(tmp_path / "s", STANDING, wire.event_line(started)) as asked:
-        found = await said(tmp_path / "s", Naps(1))
+    async with daemon(short_path / "s", STANDING, wire.event_line(started)) as asked:
+        found = await said(short_path / "s", Naps(1))
     assert found == [wire.Standing({"pid": 1}), started, Away(NOBODY, pause(0))]
     assert [request.command for request in asked] == ["watch"]
 
 
-async def test_nobody_at_the_start_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+async def test_nobody_at_the_start_is_an_error_that_says_what_to_do(short_path: Path) -> None:
     with pytest.raises(MissingError) as caught:
-        await said(tmp_path / "s", Naps(1))
+        await said(short_path / "s", Naps(1))
     assert "ckptd daemon" in caught.value.hint
 
 
-async def test_a_socket_that_nobody_listens_on_is_nobody(tmp_path: Path) -> None:
+async def test_a_socket_that_nobody_listens_on_is_nobody(short_path: Path) -> None:
     dead = socket.socket(socket.AF_UNIX)
-    dead.bind(str(tmp_path / "s"))
+    dead.bind(str(short_path / "s"))
     dead.close()
     with pytest.raises(MissingError):
-        await said(tmp_path / "s", Naps(1))
+        await said(short_path / "s", Naps(1))
 
 
-async def test_who_waits_is_told_that_there_is_nobody(tmp_path: Path) -> None:
+async def test_who_waits_is_told_that_there_is_nobody(short_path: Path) -> None:
     naps = Naps(3)
-    assert await said(tmp_path / "s", naps, wait=True) == [Away(NOBODY, seconds) for seconds in naps.taken]
+    assert await said(short_path / "s", naps, wait=True) == [Away(NOBODY, seconds) for seconds in naps.taken]
     assert naps.taken == sorted(naps.taken)
 
 
@@ -100,10 +100,10 @@ def test_pauses_grow_and_are_bounded() -> None:
     assert pauses[-1] == LONGEST_PAUSE
 
 
-async def test_a_daemon_that_comes_back_is_met_again(tmp_path: Path) -> None:
-    async with daemon(tmp_path / "s", STANDING) as asked:
+async def test_a_daemon_that_comes_back_is_met_again(short_path: Path) -> None:
+    async with daemon(short_path / "s", STANDING) as asked:
         naps = Naps(3)
-        found = await said(tmp_path / "s", naps)
+        found = await said(short_path / "s", naps)
     assert len(asked) == 3
     assert found == [wire.Standing({"pid": 1}), Away(NOBODY, pause(0))] * 3
     assert naps.taken == [pause(0)] * 3, "who was met is no reason to wait longer"
@@ -112,16 +112,16 @@ async def test_a_daemon_that_comes_back_is_met_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [PolicyError("not for you"), ConfigError("another version"), StorageError("broken")], ids=type
 )
-async def test_what_forbids_watching_ends_it_at_the_start(tmp_path: Path, error: CkptdError) -> None:
-    async with daemon(tmp_path / "s", wire.error_line(error)):
+async def test_what_forbids_watching_ends_it_at_the_start(short_path: Path, error: CkptdError) -> None:
+    async with daemon(short_path / "s", wire.error_line(error)):
         with pytest.raises(type(error), match=error.message):
-            await said(tmp_path / "s", Naps(1))
+            await said(short_path / "s", Naps(1))
 
 
-async def test_what_forbids_watching_later_is_waited_out(tmp_path: Path) -> None:
+async def test_what_forbids_watching_later_is_waited_out(short_path: Path) -> None:
     """A daemon that is just starting may not be everybody's yet."""
-    async with daemon(tmp_path / "s", STANDING, wire.error_line(PolicyError("too many callers at once"))):
-        found = await said(tmp_path / "s", Naps(1))
+    async with daemon(short_path / "s", STANDING, wire.error_line(PolicyError("too many callers at once"))):
+        found = await said(short_path / "s", Naps(1))
     assert found[-1] == Away("too many callers at once", pause(0))
 
 
@@ -130,7 +130,7 @@ async def test_what_forbids_watching_later_is_waited_out(tmp_path: Path) -> None
     [wire.error_line(ConfigError("this daemon speaks version 2")), b'{"event":"Unheard","name":"a"}\n', b"garbage\n"],
     ids=["other version", "unknown event", "no protocol at all"],
 )
-async def test_another_version_ends_it_whenever_it_comes(tmp_path: Path, line: bytes) -> None:
-    async with daemon(tmp_path / "s", STANDING, line):
+async def test_another_version_ends_it_whenever_it_comes(short_path: Path, line: bytes) -> None:
+    async with daemon(short_path / "s", STANDING, line):
         with pytest.raises(ConfigError):
-            await said(tmp_path / "s", Naps(1))
+            await said(short_path / "s", Naps(1))

@@ -21,6 +21,7 @@ import psutil
 import pytest
 import tomli_w
 from origin import Hold, Origin, Origins
+from unix import reach
 from workplace import Run, Running, Workplace, sha256, tgz, wait_until
 
 pytestmark = pytest.mark.slow
@@ -35,15 +36,6 @@ MEMBER, STRANGER = 41_001, 41_002  # users that exist nowhere else
 GROUP = "games"  # a group that every Debian has
 
 Lacking = Callable[[str], None]
-
-
-def reach(caller: socket.socket, path: Path) -> None:
-    """Connect to a socket whose path may be longer than an address."""
-    folder = os.open(path.parent, os.O_PATH)
-    try:
-        caller.connect(f"/proc/self/fd/{folder}/{path.name}")
-    finally:
-        os.close(folder)
 
 
 def ask(path: Path, request: bytes, *, seconds: float = 10) -> list[dict[str, Any]]:

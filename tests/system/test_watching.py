@@ -14,6 +14,7 @@ import faults as f
 import pytest
 from origin import Hold, Origin
 from screens import ALTERNATE, ORDINARY, Seat
+from unix import reach
 from workplace import CKPTD, Running, Workplace, tgz, wait_until
 
 pytestmark = pytest.mark.slow
@@ -257,16 +258,13 @@ def test_a_dead_daemons_socket(site: Workplace) -> None:
 
 
 @pytest.mark.slow
-def test_watchers_are_told_of_checkpoints_when_these_were_read_anew(
-    site: Workplace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watchers_are_told_of_checkpoints_when_these_were_read_anew(site: Workplace) -> None:
     """The protocol: how everything stands, with the checkpoints at first, and again when something happened."""
     site.write({"name": "a", "url": "http://127.0.0.1:9/a.tgz"})
     running = daemon(site)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(30)
-        monkeypatch.chdir(site.state)  # an address has no room for long paths
-        connection.connect("daemon.sock")
+        reach(connection, site.state / "daemon.sock")
         connection.sendall(b'{"protocol":1,"command":"watch"}\n')
         lines = connection.makefile()
         standings = (found["status"] for found in map(json.loads, lines) if "status" in found)
