@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-from ckptd.core import sniff, witness
+from ckptd.core import httpdate, sniff, witness
 from ckptd.core.models import LockEntry, Witness
 from ckptd.core.response import Sameness, Validator, compare, number
 from ckptd.core.urls import redact_text
@@ -292,17 +291,10 @@ def stale(known: Known, answer: Answer, now: float) -> bool:
         return served < locked
     if not answer.cached:
         return False
-    before, after = _when(old.last_modified), _when(answer.validator.last_modified)
+    before, after = httpdate.parse(old.last_modified), httpdate.parse(answer.validator.last_modified)
     if before is not None and after is not None and before != after:
         return after < before
     return known.fetched_at is not None and now - answer.age < known.fetched_at
-
-
-def _when(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _alike(first: Answer, second: Answer) -> bool:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from enum import Enum
-from functools import lru_cache
 
+from ckptd.core import httpdate
 from ckptd.core.ranges import ContentRange, Unsatisfied, parse_content_range
 from ckptd.core.retry import Failure, of_status
 from ckptd.core.sniff import NAMED_CODINGS
@@ -199,14 +197,9 @@ def own_coding(head: Head, file_name: str, *, raw: bool = False) -> bool:
     return not head.coding or (not raw and file_name.lower().endswith(NAMED_CODINGS.get(head.coding, ())))
 
 
-_when = lru_cache(maxsize=256)(parsedate_to_datetime)  # every answer of a second has the same Date
-
-
 def _settled(modified: str, date: str) -> bool:
-    try:
-        return _when(date) - _when(modified) >= timedelta(seconds=1)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return False
+    then, now = httpdate.parse(modified), httpdate.parse(date)
+    return then is not None and now is not None and now - then >= 1
 
 
 def compare(known: Validator, new: Validator) -> Sameness:

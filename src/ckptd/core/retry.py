@@ -6,9 +6,9 @@ Only attempts without progress count: a bad line that moves some bytes each time
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
+
+from ckptd.core import httpdate
 
 FIRST_WAIT = 0.5  # seconds
 LONGEST_WAIT = 60.0  # seconds
@@ -80,10 +80,5 @@ def retry_after(value: str | None, now: float) -> float | None:
     text = value.strip()
     if _SECONDS.fullmatch(text):
         return float(text[:12])  # 12 digits are 30 000 years; more would only overflow
-    try:
-        when = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.fromtimestamp(now, UTC)).total_seconds())
+    when = httpdate.parse(text)
+    return None if when is None else max(0.0, when - now)

@@ -14,10 +14,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from urllib.request import getproxies_environment
 
+from ckptd.core import httpdate
 from ckptd.core.doctor import Finding
 from ckptd.core.doctor_network import Authorities, Network, Origin, Token, judge
 from ckptd.core.models import Auth, Checkpoint, Manifest
@@ -183,10 +182,5 @@ def _is_first_byte(head: Head) -> bool:
 
 def _skew(head: Head) -> float | None:
     """How far our clock is ahead of the origin's, in seconds, by Date and Age (RFC 9110 section 6.6.1)."""
-    try:
-        date = parsedate_to_datetime(head.get("date") or "")
-    except ValueError:
-        return None
-    if date.tzinfo is None:  # "-0000"
-        date = date.replace(tzinfo=UTC)
-    return time.time() - date.timestamp() - (number(head.get("age")) or 0)
+    date = httpdate.parse(head.get("date"))
+    return None if date is None else time.time() - date - (number(head.get("age")) or 0)
