@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from ckptd.core import events
 from ckptd.core.models import Outcome, Problem, Trust
 from ckptd.core.units import parse_duration
 from ckptd.errors import CkptdError
 from ckptd.service.workplace import Workplace, enter, find_manifest
+
+if TYPE_CHECKING:
+    from ckptd.core.events import Emit, Event, Finished
 
 F = TypeVar("F", bound=Callable[..., Any])
 EPILOG = "Exit status: 0 good, 1 not fetched or not there, 2 usage, 3 integrity, 4 drift, 5 disk, 6 busy."
@@ -34,11 +36,12 @@ class Options:
         """One checkpoint is done, or has been found to be otherwise than before."""
         self.known[outcome.name] = outcome
 
-    def listening(self, emit: events.Emit) -> events.Emit:
+    def listening(self, emit: Emit) -> Emit:
         """`emit`, which also notes the ends that are told where no whole outcomes are at hand."""
+        from ckptd.core.events import Finished  # noqa: PLC0415
 
-        def hear(event: events.Event) -> None:
-            if isinstance(event, events.Finished):
+        def hear(event: Event) -> None:
+            if isinstance(event, Finished):
                 self.know(_ended(self.known.get(event.name, Outcome(event.name, event.state)), event))
             emit(event)
 
@@ -53,7 +56,7 @@ class Options:
         return enter(find_manifest(self.manifest, os.environ), names)
 
 
-def _ended(before: Outcome, event: events.Finished) -> Outcome:
+def _ended(before: Outcome, event: Finished) -> Outcome:
     """What came of a checkpoint, as far as its last event tells."""
     return replace(
         before,

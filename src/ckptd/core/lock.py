@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 
-import tomli_w
-
 from ckptd.core import schema
 from ckptd.core.document import Table, load, shown
 from ckptd.core.models import PIECE, Lock, LockEntry, Trust
@@ -94,6 +92,8 @@ def _revision(value: object) -> str:
 
 def render(lock: Lock) -> str:
     """The one text of `lock`, sorted by name, to be written as UTF-8 without translating line ends."""
+    import tomli_w  # noqa: PLC0415 (who only reads locks does without)
+
     entries = sorted(lock.entries.values(), key=lambda entry: entry.name)
     return HEADER + tomli_w.dumps({"version": VERSION, "checkpoint": [_fields(entry) for entry in entries]})
 

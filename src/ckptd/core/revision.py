@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from ckptd.core.models import LockEntry
-from ckptd.core.response import Head, Validator
 from ckptd.core.urls import normalise, strip_for_lock
+
+if TYPE_CHECKING:  # every lock is read with what is said here, and by commands that ask nobody
+    from ckptd.core.response import Head, Validator
 
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # of git with SHA-1, and with SHA-256
 HEADER = "x-repo-commit"
