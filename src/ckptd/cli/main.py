@@ -121,9 +121,11 @@ def _pass(options: Options, verb: str, workplace: Workplace, tasks: list[Task], 
         if work:
             from ckptd.cli.running import run  # noqa: PLC0415
             from ckptd.service.fetch import Pass  # noqa: PLC0415
+            from ckptd.service.mending import Mender  # noqa: PLC0415
 
             update = verb == "update"
-            done = run(Pass(workplace, emit, locked=locked, update=update, settled=options.know).run(work))
+            mend = Mender(workplace, emit).mend
+            done = run(Pass(workplace, emit, locked=locked, update=update, mend=mend, settled=options.know).run(work))
             outcomes.update({outcome.name: outcome for outcome in done})
     return [outcomes[task.checkpoint.name] for task in tasks]
 

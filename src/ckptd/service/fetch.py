@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from ckptd.core import events
@@ -38,11 +38,14 @@ from ckptd.transfer.swarm import Shared
 
 BEHIND = 128  # checkpoints that may rest after a failure, or be proven and published, while others download
 
+Mending = Callable[[Task, Tenancy], Awaitable[Outcome]]
+
 
 class Pass:
     """One pass over a store, which is taken for it unless `tenancy` says that it is ours.
 
-    With a `remedy` it mends what is damaged, and does nothing else. `settled` is told each outcome at once.
+    With a `remedy` it mends what is damaged, and does nothing else. What is locked and found to be damaged otherwise is
+    left to `mend`, or fetched anew where there is none. `settled` is told each outcome at once.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Pass:
         locked: bool,
         update: bool,
         remedy: Remedy | None = None,
+        mend: Mending | None = None,
         vouching: Vouching | None = None,
         tenancy: Tenancy | None = None,
         settled: Callable[[Outcome], None] | None = None,
@@ -64,6 +68,7 @@ class Pass:
         self._locked = locked
         self._update = update
         self._remedy = remedy
+        self._mend = mend
         self._vouching = vouching or Vouching()
         self._tenancy = tenancy
         self._settled = settled
@@ -201,7 +206,7 @@ class Pass:
                 case Check(adopt=adopt):
                     return await self._look_closer(task, adopt=adopt)
                 case Fetch(mends=mends):
-                    return await self._delivery.fetch(task, mends=mends)
+                    return await self._fetch(task, mends=mends)
                 case Adopt():
                     return await self._take_in(task, task.action)
                 case Mend():
@@ -240,7 +245,15 @@ class Pass:
         if self._manifest.verify.on_damage is OnDamage.KEEP and task.entry is not None:
             kept = kept_damaged(task.checkpoint.name, "its bytes are not what is locked")
             raise IntegrityError(kept.message, hint=kept.hint)
-        return await self._delivery.fetch(task, mends=True)
+        if adopt:  # an update that ended before its lock was written: it is finished, not undone
+            return await self._delivery.fetch(task, mends=True)
+        return await self._fetch(task, mends=True)
+
+    async def _fetch(self, task: Task, *, mends: bool) -> Outcome:
+        """Download it, or of what is locked and damaged only that."""
+        if mends and task.entry is not None and self._mend is not None:
+            return await self._mend(task, self._tenant)
+        return await self._delivery.fetch(task, mends=mends)
 
     async def _take_in(self, task: Task, action: Adopt) -> Outcome:
         """Take in a file that is elsewhere on this machine."""

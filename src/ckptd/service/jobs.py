@@ -14,6 +14,7 @@ from ckptd.core.remedy import MENDABLE
 from ckptd.errors import CkptdError
 from ckptd.service.fetch import Pass
 from ckptd.service.hub import Hub
+from ckptd.service.mending import Mender
 from ckptd.service.repair import Repair
 from ckptd.service.sync import Task, finished, plan, refused
 from ckptd.service.tenancy import Tenancy
@@ -79,7 +80,15 @@ class Jobs:
             place = await self.place(workplace, chosen)
             records = await self._tenancy.state.do(load_files)
             tasks = await self._tenancy.thread(lambda: plan(place, records, update=update))
-            work = Pass(place, self._hub.emit, locked=locked, update=update, tenancy=self._tenancy, settled=settled)
+            work = Pass(
+                place,
+                self._hub.emit,
+                locked=locked,
+                update=update,
+                mend=Mender(place, self._hub.emit, found=self._found).mend,
+                tenancy=self._tenancy,
+                settled=settled,
+            )
             await work.run(tasks)
         except asyncio.CancelledError:
             stopped, failure = True, CkptdError("stopped before it was done")

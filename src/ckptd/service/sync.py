@@ -115,6 +115,8 @@ def describe(task: Task) -> str:
             return f"would lock anew: {reason}"
         case Check(reason, adopt=adopt):
             return f"would verify{' and lock' if adopt else ''}: {reason}"
+        case Fetch(reason, mends=True) if task.entry is not None:
+            return f"would mend: {reason}"
         case Fetch(reason):
             return f"would fetch: {reason}"
         case Mend(reason):
