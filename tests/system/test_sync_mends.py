@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from origin import Origin
-from workplace import Workplace, wait_until
+from workplace import Workplace, tgz, wait_until
 
 BLOCK = 64 * 1024
 SIZE = 1_500_000
@@ -141,3 +142,22 @@ def test_a_daemon_tells_it_as_damage(origin: Origin, synced: Workplace) -> None:
     synced.assert_good("a", BODY)
     assert "damage" in synced.run("history", "a").expect(0).out
     assert origin.requests()
+
+
+@pytest.mark.parametrize("tree", ["stands", "is damaged", "is gone"])
+def test_an_archive_and_its_tree(origin: Origin, site: Workplace, tree: str) -> None:
+    body = tgz(400_000, 5)
+    site.one(origin.put("/a.tar.gz", body), unpack=True)
+    site.sync(invariants=False).expect(0)
+    archive, unpacked = site.store / "a" / "a.tar.gz", site.store / "a" / "tree"
+    files = {path: path.read_bytes() for path in unpacked.rglob("*") if path.is_file()}
+    rewrite(archive, body[:-9000] + bytes([body[-9000] ^ 1]) + body[-8999:])
+    if tree == "is damaged":
+        rewrite(next(iter(files)), b"something else")
+    elif tree == "is gone":
+        shutil.rmtree(unpacked)
+    run = site.sync(invariants=False).expect(0)
+    assert (run.entry("a")["state"], run.entry("a")["bytes_fetched"]) == ("repaired", 0)
+    assert archive.read_bytes() == body
+    assert {path: path.read_bytes() for path in unpacked.rglob("*") if path.is_file()} == files
+    site.verify().expect(0)
