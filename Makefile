@@ -2,7 +2,8 @@
 # The environment is made once in .venv and again when pyproject.toml changes.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Tests at once: more than there are processors, since some only wait.
+JOBS ?= 3
 BENCH ?=
 
 VENV := .venv

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -221,7 +221,7 @@ FILES = (
 
 
 def _sensible(
-    connection: sqlite3.Connection, statement: str, record: Callable[[tuple[object, ...]], T]
+    connection: sqlite3.Connection, statement: str, record: Callable[[Sequence[object]], T]
 ) -> tuple[list[T], list[tuple[int, object]]]:
     """What the rows of a table say, and number and key of those that say nothing. Raises sqlite3.Error."""
     try:
@@ -233,7 +233,7 @@ def _sensible(
     found, senseless = [], []
     for number, *values in rows:
         try:
-            found.append(record(tuple(values)))
+            found.append(record(values))
         except ValueError:
             senseless.append((number, values[0]))
     return found, senseless
@@ -326,9 +326,20 @@ def load_files(connection: sqlite3.Connection) -> dict[str, FileRecord]:
     return {record.path: record for record in _sensible(connection, FILES, _file)[0]}
 
 
-@lru_cache(maxsize=4096)  # a daemon reads them all every minute, and few have changed
-def _file(row: tuple[object, ...]) -> FileRecord:
-    """Raises ValueError where a row makes no sense."""
+_READ: dict[object, tuple[Sequence[object], FileRecord]] = {}  # by path: what a row said when it was last read
+
+
+def _file(row: Sequence[object]) -> FileRecord:
+    """Raises ValueError where a row makes no sense. A daemon reads them all every minute, and few have changed."""
+    before = _READ.get(row[0])
+    if before is not None and before[0] == row:
+        return before[1]
+    record = _file_of(row)
+    _READ[row[0]] = row, record
+    return record
+
+
+def _file_of(row: Sequence[object]) -> FileRecord:
     path, name, sha256, size, stamp, trust, witnesses, pieces, at, verdict, pending, validators, digests, ages = row
     checkpoint = remembered.file_name(name)
     return FileRecord(
