@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from digests_of import md5
 from origin import Origin
 from workplace import Workplace, tgz, wait_until
 
@@ -84,6 +85,18 @@ def test_touched_but_not_damaged(origin: Origin, synced: Workplace) -> None:
     sent = origin.body_bytes(PATH)
     assert synced.sync().expect(0).entry("a")["state"] == "present"
     assert origin.body_bytes(PATH) == sent
+
+
+def test_the_lock_stays_as_it_is(origin: Origin, synced: Workplace) -> None:
+    """`--locked`, though the origin vouches for the bytes by now."""
+    lock = synced.lock_path.read_text()
+    origin.put(PATH, BODY, headers=[("x-goog-hash", f"md5={md5(BODY)}")])
+    rewrite(synced.file("a"), OTHER)
+    assert synced.sync("--locked", invariants=False).expect(0).entry("a")["state"] == "repaired"
+    assert synced.lock_path.read_text() == lock
+    rewrite(synced.file("a"), OTHER)
+    assert synced.sync(invariants=False).expect(0).entry("a")["trust"] == "witnessed"
+    assert synced.lock_path.read_text() != lock
 
 
 def test_damage_and_drift_are_an_integrity_failure(origin: Origin, synced: Workplace) -> None:

@@ -124,7 +124,7 @@ def _pass(options: Options, verb: str, workplace: Workplace, tasks: list[Task], 
             from ckptd.service.mending import Mender  # noqa: PLC0415
 
             update = verb == "update"
-            mend = Mender(workplace, emit).mend
+            mend = Mender(workplace, emit, locked=locked).mend
             done = run(Pass(workplace, emit, locked=locked, update=update, mend=mend, settled=options.know).run(work))
             outcomes.update({outcome.name: outcome for outcome in done})
     return [outcomes[task.checkpoint.name] for task in tasks]

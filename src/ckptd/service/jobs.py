@@ -85,7 +85,7 @@ class Jobs:
                 self._hub.emit,
                 locked=locked,
                 update=update,
-                mend=Mender(place, self._hub.emit, found=self._found).mend,
+                mend=Mender(place, self._hub.emit, locked=locked, found=self._found).mend,
                 tenancy=self._tenancy,
                 settled=settled,
             )

@@ -18,13 +18,22 @@ STATES = {"intact": "present", "repaired": "repaired"}  # of an audit that mends
 
 
 class Mender:
-    """Mends checkpoints of `workplace` in a store that is ours. `found` is told of damage before it is mended."""
+    """Mends checkpoints of `workplace` in a store that is ours; with `locked` the lock stays as it is.
+
+    `found` is told of damage before it is mended.
+    """
 
     def __init__(
-        self, workplace: Workplace, emit: events.Emit, *, found: Callable[[Outcome], None] | None = None
+        self,
+        workplace: Workplace,
+        emit: events.Emit,
+        *,
+        locked: bool,
+        found: Callable[[Outcome], None] | None = None,
     ) -> None:
         self._workplace = workplace
         self._emit = emit
+        self._locked = locked
         self._found = found
         self._reading = asyncio.Lock()  # one file keeps all processors busy
         self._places = asyncio.Semaphore(workplace.manifest.transfer.downloads)
@@ -41,7 +50,7 @@ class Mender:
         if self._found is not None:
             self._found(found)
         async with self._places:
-            (done,) = await Repair(place, self._tell, [found], tenancy=tenancy).run()
+            (done,) = await Repair(place, self._tell, [found], locked=self._locked, tenancy=tenancy).run()
         return replace(done, state=STATES.get(done.state, "failed"))
 
     def _tell(self, event: events.Event) -> None:

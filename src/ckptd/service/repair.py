@@ -36,7 +36,7 @@ ROWS = 20  # of the history that go into a report
 
 
 class Repair:
-    """Mends the damaged among `outcomes` of an audit of `workplace`."""
+    """Mends the damaged among `outcomes` of an audit of `workplace`; with `locked` the lock stays as it is."""
 
     def __init__(
         self,
@@ -44,12 +44,14 @@ class Repair:
         emit: events.Emit,
         outcomes: Sequence[Outcome],
         *,
+        locked: bool = False,
         tenancy: Tenancy | None = None,
     ) -> None:
         self._workplace = workplace
         self._places = workplace.places
         self._settings = workplace.manifest.verify
         self._emit = emit
+        self._locked = locked
         self._tenancy = tenancy
         self._found = {outcome.name: outcome for outcome in outcomes}
         self._evidence: dict[str, Path] = {}
@@ -82,9 +84,8 @@ class Repair:
         place = replace(self._workplace, selected=tuple(wanted))
         try:
             tasks = [Task.of(place, checkpoint) for checkpoint in wanted]
-            done = await Pass(place, self._emit, locked=False, update=False, remedy=self, tenancy=self._tenancy).run(
-                tasks
-            )
+            work = Pass(place, self._emit, locked=self._locked, update=False, remedy=self, tenancy=self._tenancy)
+            done = await work.run(tasks)
         except CkptdError as error:
             return [self._not_mended(outcome, error) for outcome in self._found.values()]
         records = await asyncio.to_thread(inventory.records, self._places)
