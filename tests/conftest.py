@@ -20,6 +20,10 @@ from workplace import Workplace
 REQUIRE_ALL = os.environ.get("CKPTD_REQUIRE_ALL") == "1"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def lacking() -> Callable[[str], None]:
     """Call it with what this machine lacks for a test: skips, or fails where everything is required."""

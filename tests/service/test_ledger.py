@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from workplace import wait_until
 
 from ckptd.core.models import Lock, LockEntry, Trust
 from ckptd.errors import StorageError
+from ckptd.service import ledger as service
 from ckptd.service.ledger import Ledger
 from ckptd.store import lockfile
 from ckptd.store.places import Places, prepare
@@ -59,6 +61,43 @@ async def test_a_cancelled_write_is_done_by_the_last_one(
     gate.set()
     await ledger.write()
     assert set(lockfile.read(places.lock).entries) == {"model"}
+
+
+async def test_a_disk_that_is_full_for_a_moment(
+    places: Places, state: State, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends nobody's work: what could not be written is tried again, also when nothing else becomes due."""
+    monkeypatch.setattr(service, "TRY_EVERY", 0.0)
+    full, write = iter([True, True]), lockfile.write
+
+    def failing(path: Path, lock: Lock) -> None:
+        if next(full, False):
+            raise StorageError("the disk is full")
+        write(path, lock)
+
+    monkeypatch.setattr(lockfile, "write", failing)
+    ledger = Ledger(places, state, pool)
+    async with asyncio.timeout(20):
+        writer = asyncio.ensure_future(ledger.keep_writing())
+        ledger.enter(entry("model"))
+        await asyncio.to_thread(wait_until, places.lock.exists)
+        writer.cancel()
+        with suppress(asyncio.CancelledError):
+            await writer
+    assert set(lockfile.read(places.lock).entries) == {"model"}
+
+
+async def test_a_disk_that_stays_full(
+    places: Places, state: State, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path, lock: Lock) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(lockfile, "write", failing)
+    ledger = Ledger(places, state, pool)
+    ledger.enter(entry("model"))
+    with pytest.raises(StorageError):
+        await ledger.write()
 
 
 async def test_many_entries_are_few_writes(

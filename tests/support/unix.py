@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+SECONDS = 20
 
 
 @contextmanager
@@ -20,6 +23,10 @@ def address(path: Path) -> Iterator[str]:
 
 
 def reach(caller: socket.socket, path: Path) -> None:
-    """Connect `caller` to the socket at `path`."""
+    """Connect `caller` to the socket at `path`; where others stand in line, wait for a while."""
+    patience = caller.gettimeout()
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SECONDS, 0))
+    caller.settimeout(None)  # else a full line is an error at once
     with address(path) as fitting:
         caller.connect(fitting)
+    caller.settimeout(patience)

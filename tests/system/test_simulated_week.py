@@ -268,6 +268,7 @@ def live_through(folder: Path) -> Seen:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_simulated_week(tmp_path: Path) -> None:
     """The promise is kept whenever it can be, none starves, damage is mended, memory does not grow."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as processes:

@@ -32,6 +32,7 @@ from ckptd.store.state import State
 
 T = TypeVar("T")
 WRITE_EVERY = 0.5  # seconds between two writes of the lock at least
+TRY_EVERY = 1.0  # seconds, after it could not be written
 
 
 class Ledger:
@@ -117,13 +118,19 @@ class Ledger:
         self._dirty.set()
 
     async def keep_writing(self) -> None:
-        """Write the lock whenever it is due, until cancelled. Raises StorageError."""
+        """Write the lock whenever it is due, until cancelled; what cannot be written now is tried again."""
         while True:
             await self._dirty.wait()
             begun = time.monotonic()
-            await self.write()
-            # A lock of thousands of entries takes its time to write: that must not become all that is done.
-            await asyncio.sleep(max(WRITE_EVERY, 20 * (time.monotonic() - begun)))
+            try:
+                await self.write()
+            except StorageError:
+                # A disk that is full for a moment ends nobody's work. The last write of a run says so if it still is.
+                self._dirty.set()
+                await asyncio.sleep(TRY_EVERY)
+            else:
+                # A lock of thousands of entries takes its time to write: that must not become all that is done.
+                await asyncio.sleep(max(WRITE_EVERY, 20 * (time.monotonic() - begun)))
 
     async def write(self) -> None:
         """Write the lock if it is due, then forget the partials it makes superfluous. Raises StorageError."""

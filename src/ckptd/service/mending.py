@@ -8,10 +8,8 @@ from dataclasses import replace
 
 from ckptd.core import events
 from ckptd.core.models import Outcome
-from ckptd.service.repair import Repair
 from ckptd.service.sync import Task
 from ckptd.service.tenancy import Tenancy
-from ckptd.service.verify import Audit
 from ckptd.service.workplace import Workplace
 
 STATES = {"intact": "present", "repaired": "repaired"}  # of an audit that mends -> of a sync
@@ -43,6 +41,9 @@ class Mender:
 
         Raises CkptdError.
         """
+        from ckptd.service.repair import Repair  # noqa: PLC0415 (seldom needed, and long to import)
+        from ckptd.service.verify import Audit  # noqa: PLC0415
+
         lock = await tenancy.thread(tenancy.ledger.refresh)
         place = replace(self._workplace, lock=lock, selected=(task.checkpoint,))
         async with self._reading:

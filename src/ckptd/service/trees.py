@@ -27,7 +27,6 @@ from ckptd.store.places import Places, make_folder
 from ckptd.store.records import DROPPED, FileRecord, load_files, save_files, tree_key
 from ckptd.store.scrub import Progress
 from ckptd.store.state import State
-from ckptd.store.unpack import unpack
 
 SHOWN = 10  # differing paths that are listed
 
@@ -76,6 +75,8 @@ class Grower:
     def _grow(
         self, checkpoint: Checkpoint, sha256: str, settings: UnpackSettings
     ) -> tuple[FileRecord, tuple[str, ...]]:
+        from ckptd.store.unpack import unpack  # noqa: PLC0415 (all kinds of archives, and most runs unpack none)
+
         places, name = self._places, checkpoint.name
         staging = places.state / "staging" / name
         make_folder(staging.parent, places.group)
