@@ -87,6 +87,26 @@ def test_touched_but_not_damaged(origin: Origin, synced: Workplace) -> None:
     assert origin.body_bytes(PATH) == sent
 
 
+def test_what_was_condemned_and_then_restored(origin: Origin, synced: Workplace) -> None:
+    """Somebody has put the right bytes back: they are read, and nothing is fetched."""
+    block_of_noise(synced.file("a"))
+    synced.verify().expect(3)
+    sent = origin.body_bytes(PATH)
+    rewrite(synced.file("a"), BODY)
+    found = synced.sync().expect(0).entry("a")
+    assert (found["state"], found["bytes_fetched"], found["error"]) == ("present", 0, None)
+    assert origin.body_bytes(PATH) == sent
+    assert "present" in synced.run("sync", "--dry-run").expect(0).out
+
+
+def test_what_was_condemned(origin: Origin, synced: Workplace) -> None:
+    block_of_noise(synced.file("a"))
+    synced.verify().expect(3)
+    found = synced.sync(invariants=False).expect(0).entry("a")
+    assert (found["state"], found["bytes_fetched"]) == ("repaired", BLOCK)
+    synced.assert_good("a", BODY)
+
+
 def test_the_lock_stays_as_it_is(origin: Origin, synced: Workplace) -> None:
     """`--locked`, though the origin vouches for the bytes by now."""
     lock = synced.lock_path.read_text()

@@ -239,10 +239,13 @@ class Pass:
         """Read what is there; where it is not what it should be, and ours, it is fetched."""
         if task.in_place:
             return await self._watch.check(task)
-        outcome = await self._check(task, adopt=adopt)
-        if outcome is not None:
-            return outcome
-        if self._manifest.verify.on_damage is OnDamage.KEEP and task.entry is not None:
+        keep = self._manifest.verify.on_damage is OnDamage.KEEP
+        condemned = task.found is not None and task.found.condemned and not (adopt or keep)
+        if not condemned or self._mend is None:  # else the mending begins with reading it
+            outcome = await self._check(task, adopt=adopt)
+            if outcome is not None:
+                return outcome
+        if keep and task.entry is not None:
             kept = kept_damaged(task.checkpoint.name, "its bytes are not what is locked")
             raise IntegrityError(kept.message, hint=kept.hint)
         if adopt:  # an update that ended before its lock was written: it is finished, not undone

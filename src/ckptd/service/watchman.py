@@ -64,7 +64,7 @@ class Watchman:
             self.observe(Kind.DAMAGE, name, message if state in DAMAGED else "")
         if drifted or state in {"same", "fetched"}:
             self.observe(Kind.DRIFT, name, message if drifted else "")
-        if state in {"present", "fetched"}:
+        if state in {"present", "fetched", "repaired"}:
             self.observe(Kind.FAILURE, name, "")
         elif state == "failed" and failures >= FAILURES:
             self.observe(Kind.FAILURE, name, message)
