@@ -288,7 +288,7 @@ ERRORS: dict[str, tuple[str, str | None, str, tuple[str, ...]]] = {
     "textproto without a colon": ("m.textproto", None, 'a "x"', ("m.textproto:1:", ": is expected")),
     "broken yaml": ("m.yaml", None, "a: 1\nb: [\n", ("m.yaml:3:",)),
     "broken toml": ("m.toml", None, "a = 1\nb = x\n", ("m.toml:2:", "not TOML")),
-    "broken json": ("m.json", None, '{\n"a": 1,\n}', ("m.json:3:", "not JSON")),
+    "broken json": ("m.json", None, '{\n"a": 1,\n"b"}', ("m.json:3:", "not JSON")),
     "broken python": ("m.py", None, "a = 1\nb = (\n", ("m.py:2:", "not Python")),
     "unprintable yaml": ("m.yaml", None, "a: 1\nb: \x01\n", ("m.yaml:2:", "does not allow")),
     "unknown ending": ("m.gin", None, "train.ckpt = 'x'\n", ("m.gin", "--format")),

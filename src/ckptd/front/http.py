@@ -7,6 +7,7 @@ stands in `front.site`, which is imported once something is listened to.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -123,4 +124,5 @@ def _reason(error: OSError) -> str:
         return "the name was not resolved in time"
     if isinstance(error, socket.gaierror):
         return str(error.strerror or "the name does not resolve").lower()
-    return os.strerror(error.errno).lower() if error.errno else str(error)
+    # From Python 3.13 on asyncio passes over addresses that are not this machine's, and gives no number in the end.
+    return os.strerror(error.errno or errno.EADDRNOTAVAIL).lower()
