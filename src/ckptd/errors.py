@@ -97,6 +97,15 @@ class Stopped(Exception):  # noqa: N818  # nothing went wrong: somebody asked
         self.kept = kept
 
 
+def first_known(group: BaseExceptionGroup[BaseException]) -> CkptdError | None:
+    """The first error in our own words among those that tasks ended with."""
+    for error in group.exceptions:
+        found = first_known(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, CkptdError):
+            return found
+    return None
+
+
 # When several apply, the first of these is returned (the contract's order).
 EXIT_ORDER = (3, 5, 4, 1)
 

@@ -281,6 +281,7 @@ def test_gcs_decompressive_transcoding(origin: Origin, site: Workplace, framing:
 # ---- 0.4: origins that never end
 
 
+@pytest.mark.slow
 def test_header_deadline(tmp_path: Path) -> None:
     """0.4: there is a deadline for the header however lively the origin is; once, it is mended."""
     behaviours = {
@@ -298,6 +299,7 @@ def test_header_deadline(tmp_path: Path) -> None:
             batch.assert_good(row, A)
 
 
+@pytest.mark.slow
 def test_header_deadline_for_ever(origin: Origin, site: Workplace) -> None:
     """0.4, I5: an origin that never finishes a header is given up."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"retries": 1})
@@ -316,6 +318,7 @@ def test_stall_mid_body_is_resumed(origin: Origin, site: Workplace) -> None:
     assert [x for x in origin.requests() if x.range and x.range[0] > 0], "it began again"
 
 
+@pytest.mark.slow
 def test_slow_drip_is_a_stall(origin: Origin, site: Workplace) -> None:
     """0.4: a byte now and then keeps a read timeout alive; the minimum rate ends it."""
     site.one(origin.put(PATH, A))
@@ -396,6 +399,7 @@ def test_stray_file_one_request_later(origin: Origin, site: Workplace) -> None:
         site.assert_good(name, body)
 
 
+@pytest.mark.slow
 def test_stray_partial_response_is_not_believed(origin: Origin, site: Workplace) -> None:
     """0.5: asked `bytes=10-`, got the answer to something else of the same length: not written."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"connections": 1})

@@ -82,6 +82,7 @@ def test_tls(site: Workplace, nginx: Nginx, ca_file: Path) -> None:
     site.assert_good("a", body)
 
 
+@pytest.mark.slow
 def test_slow_connections_killed_and_resumed(site: Workplace, nginx: Nginx) -> None:
     """`limit_rate` a connection; killed half-way, the next run ends it, the bytes are right (I6)."""
     body = tgz(24_000_000, 2001)
@@ -122,6 +123,7 @@ def test_server_without_ranges(site: Workplace, nginx: Nginx) -> None:
     site.assert_good("a", body)
 
 
+@pytest.mark.slow
 def test_replaced_between_two_runs(site: Workplace, nginx: Nginx) -> None:
     """Promise 4 with nginx's own validators: stopped, then replaced by one of the same length."""
     old, new = tgz(12_000_000, 2004), tgz(12_000_000, 2005)

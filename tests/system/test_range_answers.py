@@ -99,6 +99,7 @@ def test_resume_asks_for_the_rest_alone(origin: Origin, site: Workplace) -> None
     assert run.entry("a")["bytes_fetched"] == len(A)
 
 
+@pytest.mark.slow
 def test_cut_again_and_again_with_progress_is_no_failure(origin: Origin, site: Workplace) -> None:
     """Retries count only attempts without progress; ten cuts with `retries = 2` are fine."""
     site.one(origin.put(PATH, A))

@@ -114,6 +114,7 @@ def test_retry_after_holds_for_the_whole_host(origin: Origin, site: Workplace) -
     assert not early, [(x.request.path, x.at - moment) for x in early]
 
 
+@pytest.mark.slow
 def test_who_waits_in_line_hears_of_it_too(origin: Origin, site: Workplace) -> None:
     """One connection at a time: those behind whoever was told do not ask before the pause is over."""
     names = [f"m{number}" for number in range(4)]
@@ -128,6 +129,7 @@ def test_who_waits_in_line_hears_of_it_too(origin: Origin, site: Workplace) -> N
     assert min(each.at for each in others) - told.answered > 1.9
 
 
+@pytest.mark.slow
 def test_those_who_rest_keep_nobody_from_loading(origins: Origins, site: Workplace) -> None:
     """Every place was taken by a host that is away for longer: the other one's file comes meanwhile."""
     tired, lively = origins.new(), origins.new(host="localhost")
@@ -145,6 +147,7 @@ def test_those_who_rest_keep_nobody_from_loading(origins: Origins, site: Workpla
     assert lively.requests()[-1].at < min(each.at for each in again)
 
 
+@pytest.mark.slow
 def test_another_host_is_not_held_up(origins: Origins, site: Workplace) -> None:
     """The cool-down is the host's; others go on meanwhile."""
     tired, lively = origins.new(), origins.new(host="localhost")
@@ -273,6 +276,7 @@ def test_requests_in_flight(origin: Origin, site: Workplace, transfer: dict[str,
         site.assert_good(name, tgz(30_000, 5))
 
 
+@pytest.mark.slow
 def test_bandwidth_is_an_upper_bound(origin: Origin, site: Workplace) -> None:
     """`transfer.bandwidth` over all connections: 4 MB at 1 MB/s are not asked for and gone at once.
 

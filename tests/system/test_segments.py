@@ -78,6 +78,7 @@ TROUBLE: dict[str, tuple[Behaviour, ...]] = {
 }
 
 
+@pytest.mark.slow
 def test_trouble_with_segments(tmp_path: Path) -> None:
     """4.1 with segments: fall back in steps, without draining the file on every connection."""
     body = tgz(14_000_000, 54)
@@ -105,6 +106,7 @@ def test_changed_while_segments_run(origin: Origin, slow: Workplace) -> None:
     assert replace.fired
 
 
+@pytest.mark.slow
 def test_changed_while_segments_run_and_if_range_is_ignored(origin: Origin, slow: Workplace) -> None:
     """The same on a server that sends 206 of the new object (Dormice#86): equal lengths, other ETag."""
     origin.on(PATH, f.ignores_if_range(), times=None)

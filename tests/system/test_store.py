@@ -156,6 +156,7 @@ def test_planted_link_as_the_folder(origin: Origin, site: Workplace) -> None:
     assert not list(elsewhere.iterdir())
 
 
+@pytest.mark.slow
 def test_planted_links_as_partials(origin: Origin, site: Workplace) -> None:
     """5: partials exchanged for symlinks between two runs: the victim stays as it is."""
     site.one(origin.put(PATH, A))
@@ -415,6 +416,7 @@ def test_who_has_the_old_file_open_keeps_it(origin: Origin, site: Workplace) -> 
 # ---- two at once
 
 
+@pytest.mark.slow
 def test_two_at_once(origin: Origin, site: Workplace) -> None:
     """Exit 6: another instance owns the store; reading commands still work; the first is not disturbed."""
     site.write({"name": "a", "url": origin.put(PATH, A)}, transfer={"stall_timeout": "30s"})

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from ckptd.errors import CkptdError, Stopped
+from ckptd.errors import Stopped, first_known
 
 T = TypeVar("T")
 
@@ -44,12 +44,3 @@ def run(work: Coroutine[object, object, T]) -> T:
         if known is None:
             raise
         raise known from None
-
-
-def first_known(group: BaseExceptionGroup[BaseException]) -> CkptdError | None:
-    """The first error in our own words among those that tasks ended with."""
-    for error in group.exceptions:
-        found = first_known(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(found, CkptdError):
-            return found
-    return None

@@ -24,7 +24,7 @@ from ckptd.core.ages import Promise
 from ckptd.core.incidents import Kind
 from ckptd.core.models import Checkpoint, OnDamage, Outcome
 from ckptd.core.roster import JITTER, Roster, Turn
-from ckptd.errors import BusyError, CkptdError, ConfigError, Stopped, StorageError
+from ckptd.errors import BusyError, CkptdError, ConfigError, Stopped, StorageError, first_known
 from ckptd.service import promise, sockets, systemd
 from ckptd.service.hub import Hub
 from ckptd.service.jobs import Jobs, Waiting
@@ -259,7 +259,8 @@ class Daemon:
                 await self.scrub.run()
             except* CkptdError as group:
                 # The disk refuses notes: what was read would have to be read again. Wait for better times.
-                self.watchman.tell("scrub", f"paused: {_first(group)}")
+                known = first_known(group)
+                self.watchman.tell("scrub", f"paused: {known.message if known is not None else group}")
                 await asyncio.sleep(LOOK_AT_PROMISE)
 
     async def _mend_forever(self, damaged: set[str]) -> None:
@@ -368,9 +369,3 @@ def _mark(path: Path) -> str:
 def _unwatched(event: events.Event) -> None:
     """The scrub reads for days: its bytes are told by the promise, not one by one."""
     del event
-
-
-def _first(group: BaseExceptionGroup[CkptdError]) -> str:
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error.message
-    return ""

@@ -6,12 +6,12 @@ Two callers who want the same checkpoint wait for one download. A caller who goe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ckptd.core import events
 from ckptd.core.models import Checkpoint, Outcome
 from ckptd.core.remedy import MENDABLE
-from ckptd.errors import CkptdError
+from ckptd.errors import CkptdError, first_known
 from ckptd.service.fetch import Pass
 from ckptd.service.hub import Hub
 from ckptd.service.mending import Mender
@@ -96,10 +96,9 @@ class Jobs:
         except CkptdError as error:
             failure = error
         except BaseExceptionGroup as group:
-            known, other = group.split(CkptdError)
-            if other is not None:
+            if group.split(CkptdError)[1] is not None:
                 raise
-            failure = next((each for each in _leaves(known) if isinstance(each, CkptdError)), failure)
+            failure = first_known(group) or failure
         finally:
             for checkpoint in chosen:
                 if not new[checkpoint.name].done():
@@ -155,8 +154,3 @@ class Jobs:
                 if outcome.name in taken:
                     self._settle(taken[outcome.name], outcome)
         return done
-
-
-def _leaves(group: BaseExceptionGroup[BaseException] | None) -> Iterable[BaseException]:
-    for error in group.exceptions if group is not None else ():
-        yield from _leaves(error) if isinstance(error, BaseExceptionGroup) else (error,)

@@ -34,7 +34,7 @@ class Mender:
         self._locked = locked
         self._found = found
         self._reading = asyncio.Lock()  # one file keeps all processors busy
-        self._places = asyncio.Semaphore(workplace.manifest.transfer.downloads)
+        self._slots = asyncio.Semaphore(workplace.manifest.transfer.downloads)
 
     async def mend(self, task: Task, tenancy: Tenancy) -> Outcome:
         """Read the file of a locked checkpoint, and fetch what is damaged of it; what a sync tells of that.
@@ -50,7 +50,7 @@ class Mender:
             (found,) = await Audit(place, self._tell, sha256=False).run([task.checkpoint.name])
         if self._found is not None:
             self._found(found)
-        async with self._places:
+        async with self._slots:
             (done,) = await Repair(place, self._tell, [found], locked=self._locked, tenancy=tenancy).run()
         return replace(done, state=STATES.get(done.state, "failed"))
 
