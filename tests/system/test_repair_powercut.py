@@ -339,10 +339,7 @@ def test_killed_thirty_times(origin: Origin, site: Workplace) -> None:
     bodies = {name: random.Random(name).randbytes(20_000_000) for name in ("a", "b")}  # noqa: S311
     site.write(*({"name": name, "url": origin.put(f"/{name}.bin", body)} for name, body in bodies.items()))
     site.sync().expect(0)
-    with sqlite3.connect(site.state / "state.db") as database:
-        database.execute("DELETE FROM sums")  # so that whole pieces are fetched
-    database.close()
-    origin.on("*", f.pace(262_144, 0.03), times=None)
+    origin.on("*", f.pace(262_144, 0.02), times=None)
     damaged: dict[str, bytes] = {}
 
     def spoil(name: str) -> None:
@@ -361,6 +358,9 @@ def test_killed_thirty_times(origin: Origin, site: Workplace) -> None:
         for name, body in bodies.items():
             if site.file(name).read_bytes() == body:
                 spoil(name)
+        with sqlite3.connect(site.state / "state.db") as database:
+            database.execute("DELETE FROM sums")  # so that whole pieces are fetched
+        database.close()
         running = site.start("verify", "--repair", "--json")
         time.sleep(chance.uniform(0.4, 2.5))  # not to wait for anything: the moment is what is being tried
         cut += running.running
@@ -370,7 +370,8 @@ def test_killed_thirty_times(origin: Origin, site: Workplace) -> None:
         for name, body in bodies.items():
             assert site.file(name).read_bytes() in (damaged[name], body)
         assert set(site.lock) == set(bodies)
-    assert cut > 5
+    print(f"{cut} of 30 were cut")
+    assert cut > 10
     origin.calm()
     site.verify("--repair").expect(0)
     for name, body in bodies.items():
