@@ -11,7 +11,7 @@ from ckptd.transfer.budget import PATIENCE, Budget, watch_load
 
 
 def known(budget: Budget, *, ask: bool) -> bool:
-    return budget.idle if ask else budget.spare
+    return budget.ask_idle() if ask else budget.spare
 
 
 async def test_it_is_looked_at_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

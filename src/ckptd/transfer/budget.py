@@ -49,8 +49,7 @@ class Budget:
             found = self._hosts[name] = _Host(float(self._per_host), Ramp(self._per_download))
         return found
 
-    @property
-    def idle(self) -> bool:
+    def ask_idle(self) -> bool:
         """Whether processors have time to spare, as far as that is known; `watch_load` looks while this is asked."""
         self.asked.set()
         return self.spare
@@ -137,7 +136,7 @@ def processor_times() -> tuple[int, ...]:
 
 
 async def watch_load(budget: Budget) -> None:
-    """Keep `budget.idle` up to date while somebody asks for it, until cancelled."""
+    """Keep the answer of `budget.ask_idle` up to date while somebody asks, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         budget.spare = spared = False

@@ -248,7 +248,7 @@ class Swarm:
     def _grow(self, group: asyncio.TaskGroup, now: float) -> None:
         if self._work is None:
             return
-        idle = self._shared.budget.idle  # asked for early, since it takes a while to know
+        idle = self._shared.budget.ask_idle()  # asked for early, since it takes a while to know
         if now < self._grow_at:
             return
         elapsed = now - self._begun
